@@ -1,0 +1,183 @@
+// Builds the native engine with the compiler at hand: native/ -> build/native/cambium.node.
+// Plain Node, no network. Without a compiler it warns once and the framework runs on its reference backend.
+//
+//   node scripts/build-native.mjs [--force] [--strict] [--sanitize] [--tests] [--verbose]
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const native = join(root, 'native');
+const options = new Set(process.argv.slice(2));
+const sanitize = options.has('--sanitize');
+const output = join(root, 'build', sanitize ? 'native-asan' : 'native');
+const addon = join(output, 'cambium.node');
+
+// The instruction sets each kernel is compiled for; runtime/dispatch.cpp picks one when the addon loads.
+const isas =
+  process.arch === 'arm64'
+    ? { neon: [], portable: [] }
+    : process.arch === 'x64'
+      ? {
+          avx512: ['-mavx512f', '-mavx512dq', '-mavx512bw', '-mavx512vl', '-mfma', '-mavx2'],
+          avx2: ['-mavx2', '-mfma'],
+          portable: [],
+        }
+      : { portable: [] };
+
+const common = ['-std=c++20', '-fPIC', '-fvisibility=hidden', '-ffp-contract=off', '-fno-math-errno', '-Wall', '-Wextra'];
+const optimise = sanitize
+  ? ['-O1', '-g', '-fno-omit-frame-pointer', '-fsanitize=address,undefined', '-fno-sanitize-recover=undefined']
+  : ['-O3', '-g0'];
+const defines = ['-DNAPI_VERSION=8', ...Object.keys(isas).map((isa) => `-DCAMBIUM_HAS_${isa.toUpperCase()}`)];
+
+await main().catch((error) => fail(error.message));
+
+async function main() {
+  if (process.platform === 'win32') return fail('Windows is not supported yet');
+  const compiler = findCompiler();
+  if (!compiler) return fail('no C++ compiler found (tried $CXX, c++, g++, clang++)');
+  const started = Date.now();
+  mkdirSync(join(output, 'objects'), { recursive: true });
+
+  const objects = sources().map((unit) => prepare(unit, compiler));
+  const linkKey = hash(JSON.stringify([objects.map((unit) => unit.key), compiler.version, optimise]));
+  const stamp = join(output, 'stamp');
+  const fresh = !options.has('--force') && existsSync(addon) && read(stamp) === linkKey;
+  if (!fresh) {
+    const stale = objects.filter((unit) => options.has('--force') || read(`${unit.object}.key`) !== unit.key);
+    await inParallel(stale, (unit) => compile(unit, compiler));
+    await link(addon, objects.map((unit) => unit.object), ['-shared'], compiler);
+    writeFileSync(stamp, linkKey);
+    console.log(`cambium: built the native engine in ${((Date.now() - started) / 1000).toFixed(1)} s (${compiler.name})`);
+  }
+  if (options.has('--tests')) await tests(objects, compiler);
+}
+
+/** Every file of native/test with a main() becomes build/native/test/<name>, linked against the engine. */
+async function tests(objects, compiler) {
+  mkdirSync(join(output, 'test'), { recursive: true });
+  const library = objects.filter((unit) => !unit.file.startsWith('binding/')).map((unit) => unit.object);
+  const best = Object.entries(isas)[0];
+  const programs = list('test').map((file) => prepare({ file, isa: best[0], flags: best[1] }, compiler));
+  await inParallel(programs, async (unit) => {
+    if (options.has('--force') || read(`${unit.object}.key`) !== unit.key) await compile(unit, compiler);
+    await link(join(output, 'test', unit.file.slice(5, -4)), [unit.object, ...library], [], compiler);
+  });
+}
+
+function list(folder) {
+  return readdirSync(join(native, folder))
+    .filter((name) => name.endsWith('.cpp'))
+    .sort()
+    .map((name) => `${folder}/${name}`);
+}
+
+function sources() {
+  const units = [...list('runtime'), ...list('binding')].map((file) => ({ file, isa: '', flags: [] }));
+  // The slowest files first, so that two jobs end together.
+  for (const [isa, flags] of Object.entries(isas)) for (const file of list('kernels')) units.unshift({ file, isa, flags });
+  return units;
+}
+
+let headers;
+function prepare(unit, compiler) {
+  headers ??= hash(
+    ['simd', 'runtime', 'kernels', 'binding']
+      .flatMap((folder) => readdirSync(join(native, folder)).map((name) => join(native, folder, name)))
+      .filter((path) => path.endsWith('.h') || path.endsWith('.def'))
+      .sort()
+      .map((path) => readFileSync(path, 'utf8'))
+      .join('\n'),
+  );
+  const flags = [...optimise, ...common, ...defines, ...unit.flags];
+  if (unit.isa) flags.push(`-DCAMBIUM_ISA=${unit.isa}`, `-DCAMBIUM_ISA_${unit.isa.toUpperCase()}`);
+  if (unit.file.startsWith('binding/')) flags.push('-I', nodeHeaders());
+  const key = hash(JSON.stringify([headers, readFileSync(join(native, unit.file), 'utf8'), flags, compiler.version]));
+  const object = join(output, 'objects', `${unit.file.replace('/', '-').slice(0, -4)}${unit.isa && `-${unit.isa}`}.o`);
+  return { ...unit, flags, key, object };
+}
+
+async function compile(unit, compiler) {
+  // Written aside and renamed: two builds at once must not read each other's halves.
+  const temporary = `${unit.object}.${process.pid}`;
+  try {
+    await execute(compiler.command, [...unit.flags, '-c', join(native, unit.file), '-o', temporary]);
+    renameSync(temporary, unit.object);
+    writeFileSync(`${unit.object}.key`, unit.key);
+  } finally {
+    rmSync(temporary, { force: true });
+  }
+}
+
+async function link(target, objects, flags, compiler) {
+  const temporary = `${target}.${process.pid}`;
+  const system = process.platform === 'darwin' ? ['-undefined', 'dynamic_lookup'] : ['-pthread'];
+  // The C++ library travels inside, so that one binary runs on systems with another one.
+  if (process.platform === 'linux' && !sanitize && compiler.gnu) system.push('-static-libstdc++', '-static-libgcc');
+  const fsanitize = sanitize ? ['-fsanitize=address,undefined'] : [];
+  await execute(compiler.command, [...flags, ...fsanitize, ...objects, ...system, '-o', temporary]);
+  renameSync(temporary, target);
+}
+
+function findCompiler() {
+  for (const name of [process.env.CXX, 'c++', 'g++', 'clang++']) {
+    if (!name) continue;
+    const command = name.split(' ');
+    const { status, stdout } = spawnSync(command[0], [...command.slice(1), '--version'], { encoding: 'utf8' });
+    if (status === 0) return { name, command, version: stdout, gnu: !stdout.includes('clang') };
+  }
+  return undefined;
+}
+
+function nodeHeaders() {
+  return createRequire(join(root, 'package.json'))('node-api-headers').include_dir;
+}
+
+function execute(command, args) {
+  const [file, ...first] = command;
+  if (options.has('--verbose')) console.log(file, ...first, ...args);
+  return new Promise((resolve, reject) => {
+    const child = spawn(file, [...first, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+    let text = '';
+    child.stdout.on('data', (chunk) => (text += chunk));
+    child.stderr.on('data', (chunk) => (text += chunk));
+    child.on('error', reject);
+    child.on('close', (code) => {
+      if (code !== 0) return reject(new Error(`the compiler failed\n${text.slice(0, 4000)}`));
+      if (text) console.error(text.trimEnd());
+      resolve();
+    });
+  });
+}
+
+async function inParallel(items, work) {
+  const queue = [...items];
+  const workers = Math.min(Math.max(2, availableParallelism()), 16);
+  await Promise.all(
+    Array.from({ length: workers }, async () => {
+      for (let item = queue.shift(); item; item = queue.shift()) await work(item);
+    }),
+  );
+}
+
+function read(path) {
+  return existsSync(path) ? readFileSync(path, 'utf8') : undefined;
+}
+
+function hash(text) {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+function fail(reason) {
+  console.warn(
+    `cambium: the native engine was not built: ${reason}\n` +
+      '  cambium still works, on its reference backend, much slower. ' +
+      'Install g++ or clang++ and run: npm run build:native',
+  );
+  if (options.has('--strict')) process.exitCode = 1;
+}

@@ -1,0 +1,279 @@
+/**
+ * Groups nodes into kernels. A group is one loop over one domain: elementwise nodes that share a linear index,
+ * reductions of whole rows inside it, reductions out of it (terminals), and, as its first member, possibly a
+ * matrix product or convolution whose finished tiles the rest is applied to (its epilogue).
+ */
+import { sizeOf } from '../base/index.ts';
+import { type Attrs, type Node, ops } from '../graph/index.ts';
+
+/** Rows longer than this are not held whole in registers. */
+const MAX_ROW = 16384;
+/** Bounds the registers and inputs of one kernel. */
+const MAX_MEMBERS = 96;
+
+export interface Group {
+  /** Position in which groups were made; for stable order only. */
+  readonly number: number;
+  /** Elements of the domain. */
+  readonly size: number;
+  /** Row length when rows are reduced inside the group, else 0. */
+  cols: number;
+  heavy: Node | undefined;
+  /** Elementwise nodes and row reductions. */
+  readonly members: Set<Node>;
+  /** Members that have one value per row. */
+  readonly rows: Set<Node>;
+  readonly terminals: Set<Node>;
+}
+
+export interface Fusion {
+  readonly groups: ReadonlySet<Group>;
+  readonly groupOf: ReadonlyMap<Node, Group>;
+}
+
+/** How a reduction sees its input: [outer, count, inner] with `count` reduced. */
+export function reductionForm(node: Node): { outer: number; count: number; inner: number } {
+  const { axes } = node.attrs as Attrs<'sum'>;
+  const { shape } = node.inputs[0] as Node;
+  const first = axes[0] as number;
+  const last = axes.at(-1) as number;
+  return {
+    outer: sizeOf(shape.slice(0, first)),
+    count: sizeOf(shape.slice(first, last + 1)),
+    inner: sizeOf(shape.slice(last + 1)),
+  };
+}
+
+/** Sees through reshapes, which change no linear index. */
+export function linear(node: Node): Node {
+  let x = node;
+  while (x.op === 'reshape') x = x.inputs[0] as Node;
+  return x;
+}
+
+const isLeafValue = (node: Node): boolean => node.op === 'constant' || node.op === 'iota';
+
+/** Values made from nothing but constants, indices and random streams are recomputed where they are used. */
+export function freeNodes(order: readonly Node[]): Set<Node> {
+  const free = new Set<Node>();
+  const depth = new Map<Node, number>();
+  for (const node of order) {
+    if (isLeafValue(node) || node.op === 'random') {
+      free.add(node);
+      depth.set(node, 0);
+    } else if (ops[node.op].kind === 'elementwise' && node.inputs.every((x) => free.has(linear(x)))) {
+      const d = 1 + Math.max(...node.inputs.map((x) => depth.get(linear(x)) as number));
+      depth.set(node, d);
+      if (d <= 4) free.add(node);
+    }
+  }
+  return free;
+}
+
+/** The base of `x` if `x` repeats one value per row along rows of `cols`, else undefined. */
+export function spreadBase(x: Node, cols: number): Node | undefined {
+  const e = linear(x);
+  if (e.op !== 'expand') return undefined;
+  const from = (e.inputs[0] as Node).shape;
+  let product = 1;
+  let i = e.shape.length - 1;
+  for (; i >= 0 && product < cols; i--) {
+    if (from[i] !== 1) return undefined;
+    product *= e.shape[i] as number;
+  }
+  for (; i >= 0; i--) if (from[i] !== e.shape[i]) return undefined;
+  return product === cols ? linear(e.inputs[0] as Node) : undefined;
+}
+
+/**
+ * Groups the nodes of `order` (inputs first). Values of `barriers` are never consumed inside the kernel that makes
+ * them, so that they can be looked at before anything after them runs.
+ */
+export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilogues = true): Fusion {
+  const free = freeNodes(order);
+  const groups = new Set<Group>();
+  const groupOf = new Map<Node, Group>();
+  let made = 0;
+
+  const newGroup = (size: number): Group => {
+    const group: Group = {
+      number: made++,
+      size,
+      cols: 0,
+      heavy: undefined,
+      members: new Set(),
+      rows: new Set(),
+      terminals: new Set(),
+    };
+    groups.add(group);
+    return group;
+  };
+  const join = (node: Node, group: Group, row: boolean): void => {
+    group.members.add(node);
+    if (row) group.rows.add(node);
+    groupOf.set(node, group);
+  };
+
+  function* externals(group: Group): Generator<Node> {
+    const nodes = [...group.members, ...group.terminals];
+    if (group.heavy) nodes.push(group.heavy);
+    for (const node of nodes)
+      for (const x of node.inputs) {
+        const m = linear(x);
+        if (group.members.has(m) || m === group.heavy || (group.cols > 0 && isSpread(x, group))) continue;
+        yield m;
+      }
+  }
+  const isSpread = (x: Node, group: Group): boolean => {
+    const base = spreadBase(x, group.cols);
+    return base !== undefined && group.rows.has(base);
+  };
+
+  /** Whether computing `from` needs `target` to have run. */
+  function reaches(from: Node, target: Group): boolean {
+    const seen = new Set<Node | Group>();
+    const stack = [from];
+    for (let node = stack.pop(); node; node = stack.pop()) {
+      const group = groupOf.get(node);
+      if (group === target) return true;
+      const unit = group ?? node;
+      if (seen.has(unit)) continue;
+      seen.add(unit);
+      stack.push(...(group ? externals(group) : node.inputs));
+    }
+    return false;
+  }
+
+  /** Whether `node` may run inside `group`: no input of it comes from the group by a way outside. */
+  const mayJoin = (node: Node, group: Group): boolean =>
+    group.members.size < MAX_MEMBERS &&
+    node.inputs.every((x) => {
+      const m = linear(x);
+      if (free.has(m)) return true;
+      if (group.members.has(m) && !barriers.has(m)) return true;
+      if (group.cols > 0 && isSpread(x, group)) return true;
+      return !reaches(m, group);
+    });
+
+  const mayMerge = (a: Group, b: Group): boolean => {
+    if (a === b) return true;
+    if (a.size !== b.size || (a.cols !== b.cols && a.cols !== 0 && b.cols !== 0)) return false;
+    if ((a.cols > 0 || b.cols > 0) && (a.terminals.size > 0 || b.terminals.size > 0)) return false;
+    if (a.members.size + b.members.size > MAX_MEMBERS) return false;
+    const clear = (from: Group, to: Group): boolean => {
+      for (const e of externals(from))
+        if (to.members.has(e) && !barriers.has(e)) {
+          // One value per row is only reachable from inside through a spread.
+          if (to.rows.has(e) !== from.rows.has(e) && to.rows.has(e)) return false;
+        } else if (reaches(e, to)) return false;
+      return true;
+    };
+    return clear(a, b) && clear(b, a);
+  };
+  const merge = (a: Group, b: Group): Group => {
+    if (a === b) return a;
+    for (const node of b.members) join(node, a, b.rows.has(node));
+    for (const node of b.terminals) {
+      a.terminals.add(node);
+      groupOf.set(node, a);
+    }
+    a.cols ||= b.cols;
+    groups.delete(b);
+    return a;
+  };
+
+  /** The group whose lanes `x` is computed in, and whether as one value per row of it. */
+  const laneOf = (x: Node, size: number): { group: Group; row: boolean } | undefined => {
+    const m = linear(x);
+    if (barriers.has(m)) return undefined;
+    const group = groupOf.get(m);
+    if (group?.members.has(m)) {
+      const row = group.rows.has(m);
+      return (row ? group.size / group.cols : group.size) === size ? { group, row } : undefined;
+    }
+    if (m.op !== 'expand') return undefined;
+    const base = linear(m.inputs[0] as Node);
+    const owner = groupOf.get(base);
+    return owner?.rows.has(base) && !barriers.has(base) && owner.size === size && spreadBase(m, owner.cols) === base
+      ? { group: owner, row: false }
+      : undefined;
+  };
+
+  const placeElementwise = (node: Node): void => {
+    const size = sizeOf(node.shape);
+    let home: { group: Group; row: boolean } | undefined;
+    for (const x of node.inputs) {
+      const lane = laneOf(x, size);
+      if (!lane) continue;
+      if (!home) {
+        if (mayJoin(node, lane.group)) home = lane;
+      } else if (!home.row && !lane.row && mayMerge(home.group, lane.group)) {
+        const trial = home.group;
+        // The node itself must still fit the union.
+        if (node.inputs.every((y) => fits(y, trial, lane.group)))
+          home = { group: merge(trial, lane.group), row: false };
+      }
+    }
+    home ??= { group: newGroup(size), row: false };
+    join(node, home.group, home.row);
+  };
+  const fits = (x: Node, a: Group, b: Group): boolean => {
+    const m = linear(x);
+    const inside = (g: Group): boolean => (g.members.has(m) && !barriers.has(m)) || (g.cols > 0 && isSpread(x, g));
+    return free.has(m) || inside(a) || inside(b) || !(reaches(m, a) || reaches(m, b));
+  };
+
+  const placeReduction = (node: Node): void => {
+    const form = reductionForm(node);
+    const x = node.inputs[0] as Node;
+    const size = sizeOf(x.shape);
+    const lane = laneOf(x, size);
+    const row = form.inner === 1 && form.count <= MAX_ROW && form.count > 1;
+    const group = lane && !lane.row && mayJoin(node, lane.group) ? lane.group : undefined;
+    if (row) {
+      const fit = group && (group.cols === 0 || group.cols === form.count) && group.terminals.size === 0;
+      const home = fit ? group : newGroup(size);
+      home.cols = form.count;
+      join(node, home, true);
+    } else {
+      // A group that could be an epilogue keeps that chance: the reduction then reads the stored value.
+      const home = group && group.cols === 0 && !heavyInput(group) ? group : newGroup(size);
+      home.terminals.add(node);
+      groupOf.set(node, home);
+    }
+  };
+  const heavyInput = (group: Group): Node | undefined => {
+    for (const e of externals(group)) if (takesEpilogue(e) && sizeOf(e.shape) === group.size) return e;
+    return undefined;
+  };
+
+  for (const node of order) {
+    if (free.has(node)) continue;
+    const { kind } = ops[node.op];
+    if (kind === 'elementwise') placeElementwise(node);
+    else if (kind === 'reduce' && node.dtype === 'f32') placeReduction(node);
+    else if (kind === 'heavy' || kind === 'reduce') {
+      const group = newGroup(sizeOf(node.shape));
+      group.heavy = node;
+      groupOf.set(node, group);
+    }
+  }
+
+  if (epilogues)
+    for (const group of [...groups]) {
+      if (group.heavy || group.cols > 0 || group.terminals.size > 0) continue;
+      const heavy = heavyInput(group);
+      const owner = heavy && groupOf.get(heavy);
+      if (!heavy || !owner || owner.members.size > 0) continue;
+      const others = [...externals(group)].filter((e) => e !== heavy);
+      if (others.some((e) => reaches(e, owner))) continue;
+      group.heavy = heavy;
+      groupOf.set(heavy, group);
+      groups.delete(owner);
+    }
+  return { groups, groupOf };
+}
+
+/** Kernels that hand finished tiles on. */
+const takesEpilogue = (node: Node): boolean =>
+  node.op === 'matmul' || node.op === 'conv2d' || node.op === 'conv2dInputGrad';

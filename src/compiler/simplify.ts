@@ -1,0 +1,151 @@
+/** First pass: equal nodes become one, and what costs nothing to remove is removed. Bottom-up, one walk. */
+import { sameShape } from '../base/index.ts';
+import * as build from '../graph/build.ts';
+import {
+  type Attrs,
+  constantNode,
+  makeNode,
+  type Node,
+  type OpName,
+  topologicalOrder,
+  withInputs,
+} from '../graph/index.ts';
+
+const isConstant = (node: Node | undefined, value?: number): node is Node<'constant'> =>
+  node?.op === 'constant' && (value === undefined || (node as Node<'constant'>).attrs.value === value);
+
+type Rewrite<K extends OpName> = (node: Node<K>) => Node;
+
+const isSwapOfLastTwo = (axes: readonly number[]): boolean => {
+  const r = axes.length;
+  return r >= 2 && axes.every((a, i) => a === (i === r - 2 ? r - 1 : i === r - 1 ? r - 2 : i));
+};
+
+/** x * c and c * x, for constants that change nothing. */
+const identity =
+  (value: number, side: 'right' | 'both'): Rewrite<OpName> =>
+  (node) => {
+    const [a, b] = node.inputs as [Node, Node];
+    if (isConstant(b, value)) return a;
+    if (side === 'both' && isConstant(a, value)) return b;
+    return node;
+  };
+
+const oneInput = (node: Node): Node => node.inputs[0] as Node;
+
+// x + 0 is not x for x = -0, so addition keeps its zeros: bits matter more than one instruction.
+const rules: { readonly [K in OpName]?: Rewrite<K> } = {
+  detach: oneInput,
+  neg: (node) => fold(node, (a) => -a) ?? node,
+  add: (node) => fold(node, (a, b) => a + b) ?? node,
+  sub: (node) => fold(node, (a, b) => a - b) ?? node,
+  mul: (node) => fold(node, (a, b) => a * b) ?? identity(1, 'both')(node),
+  div: (node) => fold(node, (a, b) => a / b) ?? identity(1, 'right')(node),
+  cast: (node) => {
+    const x = oneInput(node);
+    if (x.dtype === node.dtype) return x;
+    return isConstant(x) ? foldCast(x, node.dtype) : node;
+  },
+  reshape: (node) => {
+    const x = oneInput(node);
+    if (x.op === 'reshape') return build.reshape(oneInput(x), node.shape);
+    if (sameShape(x.shape, node.shape)) return x;
+    return isConstant(x) ? constantNode(x.attrs.value, node.shape, x.dtype) : node;
+  },
+  permute: (node) => {
+    const x = oneInput(node);
+    const { axes } = node.attrs;
+    if (isConstant(x)) return constantNode(x.attrs.value, node.shape, x.dtype);
+    if (x.op === 'permute') {
+      const inner = (x as Node<'permute'>).attrs.axes;
+      return build.permute(
+        oneInput(x),
+        axes.map((a) => inner[a] as number),
+      );
+    }
+    // (A B)' = B' A': the product is made in the order it is wanted in.
+    if (x.op === 'matmul' && isSwapOfLastTwo(axes)) {
+      const { transA, transB } = (x as Node<'matmul'>).attrs;
+      const [a, b] = x.inputs as [Node, Node];
+      return makeNode('matmul', [b, a], { transA: !transB, transB: !transA });
+    }
+    // Moving only axes of size 1 moves no element.
+    const real = (list: readonly number[]): number[] => list.filter((a) => x.shape[a] !== 1);
+    const moved = real(axes);
+    return moved.every((a, i) => i === 0 || a > (moved[i - 1] as number)) ? build.reshape(x, node.shape) : node;
+  },
+  expand: (node) => {
+    const x = oneInput(node);
+    if (isConstant(x)) return constantNode(x.attrs.value, node.shape, x.dtype);
+    return x.op === 'expand' ? build.expand(oneInput(x), node.shape) : node;
+  },
+  slice: (node) => {
+    const x = oneInput(node);
+    return isConstant(x) ? constantNode(x.attrs.value, node.shape, x.dtype) : node;
+  },
+  sum: (node) => dropReduce(node),
+  max: (node) => dropReduce(node),
+  matmul: (node) => {
+    let [a, b] = node.inputs as [Node, Node];
+    let { transA, transB } = node.attrs;
+    if (a.op === 'permute' && isSwapOfLastTwo((a as Node<'permute'>).attrs.axes)) [a, transA] = [oneInput(a), !transA];
+    if (b.op === 'permute' && isSwapOfLastTwo((b as Node<'permute'>).attrs.axes)) [b, transB] = [oneInput(b), !transB];
+    return a === node.inputs[0] && b === node.inputs[1] ? node : makeNode('matmul', [a, b], { transA, transB });
+  },
+};
+
+/** The result of f32 arithmetic on constants, rounded as a program would. */
+function fold(node: Node, f: (a: number, b: number) => number): Node | undefined {
+  if (node.dtype !== 'f32' || !node.inputs.every((x) => isConstant(x))) return undefined;
+  const [a, b] = node.inputs.map((x) => (x as Node<'constant'>).attrs.value) as [number, number];
+  return constantNode(f(a, b), node.shape, 'f32');
+}
+
+function foldCast(x: Node<'constant'>, dtype: Node['dtype']): Node {
+  const { value } = x.attrs;
+  if (dtype === 'bool') return constantNode(value !== 0 ? 1 : 0, x.shape, dtype);
+  return dtype === 'f32' || dtype === 'f64' || Number.isInteger(value)
+    ? constantNode(value, x.shape, dtype)
+    : makeNode('cast', [x], { dtype });
+}
+
+function dropReduce(node: Node<'sum'> | Node<'max'>): Node {
+  const x = oneInput(node);
+  return (node.attrs as Attrs<'sum'>).axes.every((a) => x.shape[a] === 1) ? build.reshape(x, node.shape) : node;
+}
+
+/** Rewrites the graph under `roots`; returns the new roots in the same order. */
+export function simplify(roots: readonly Node[]): Node[] {
+  const replaced = new Map<Node, Node>();
+  const unique = new Map<string, Node>();
+  const canonical = (node: Node): Node => {
+    if (node.op === 'source') return node;
+    const key = `${node.structure}:${node.inputs.map((x) => x.id).join()}`;
+    const known = unique.get(key);
+    if (known) return known;
+    unique.set(key, node);
+    return node;
+  };
+  // A rewrite may make a node or two of its own, or one that another rule applies to.
+  const settled = new Set<Node>();
+  const settle = (node: Node): Node => {
+    if (settled.has(node)) return node;
+    const same = canonical(withInputs(node, node.inputs.map(settle)));
+    const rule = rules[same.op] as Rewrite<OpName> | undefined;
+    const next = rule && !settled.has(same) ? rule(same) : same;
+    const result = next === same ? same : settle(next);
+    settled.add(result);
+    return result;
+  };
+  for (const node of topologicalOrder(roots))
+    replaced.set(
+      node,
+      settle(
+        withInputs(
+          node,
+          node.inputs.map((x) => replaced.get(x) as Node),
+        ),
+      ),
+    );
+  return roots.map((root) => replaced.get(root) as Node);
+}

@@ -1,0 +1,13 @@
+export * from './creation.ts';
+export {
+  currentBackend,
+  engineStats,
+  flush,
+  type ProgramPlan,
+  planAndDiscard,
+  requireFinite,
+  useBackend,
+} from './engine.ts';
+export * from './image.ts';
+export * from './indexing.ts';
+export { Tensor, type TensorLike, Variable } from './tensor.ts';
