@@ -29,13 +29,20 @@ const isas =
         }
       : { portable: [] };
 
-const common = ['-std=c++20', '-fPIC', '-fvisibility=hidden', '-ffp-contract=off', '-fno-math-errno', '-Wall', '-Wextra'];
-const optimise = sanitize
-  ? ['-O1', '-g', '-fno-omit-frame-pointer', '-fsanitize=address,undefined', '-fno-sanitize-recover=undefined']
-  : ['-O3', '-g0'];
+const common = [
+  '-std=c++20',
+  '-fPIC',
+  '-fvisibility=hidden',
+  '-ffp-contract=off',
+  '-fno-math-errno',
+  '-Wall',
+  '-Wextra',
+];
+const sanitizers = ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'];
+// Only kernels have loops worth -O3; the rest compiles faster without.
+const optimise = (unit) =>
+  sanitize ? ['-O1', '-g', '-fno-omit-frame-pointer', ...sanitizers] : [unit.isa ? '-O3' : '-O2', '-g0'];
 const defines = ['-DNAPI_VERSION=8', ...Object.keys(isas).map((isa) => `-DCAMBIUM_HAS_${isa.toUpperCase()}`)];
-
-await main().catch((error) => fail(error.message));
 
 async function main() {
   if (process.platform === 'win32') return fail('Windows is not supported yet');
@@ -43,31 +50,60 @@ async function main() {
   if (!compiler) return fail('no C++ compiler found (tried $CXX, c++, g++, clang++)');
   const started = Date.now();
   mkdirSync(join(output, 'objects'), { recursive: true });
+  await lock(join(output, 'lock'));
 
   const objects = sources().map((unit) => prepare(unit, compiler));
-  const linkKey = hash(JSON.stringify([objects.map((unit) => unit.key), compiler.version, optimise]));
+  const linkKey = hash(JSON.stringify([objects.map((unit) => unit.key), compiler.version]));
   const stamp = join(output, 'stamp');
   const fresh = !options.has('--force') && existsSync(addon) && read(stamp) === linkKey;
   if (!fresh) {
     const stale = objects.filter((unit) => options.has('--force') || read(`${unit.object}.key`) !== unit.key);
     await inParallel(stale, (unit) => compile(unit, compiler));
-    await link(addon, objects.map((unit) => unit.object), ['-shared'], compiler);
+    await link(addon, inLinkOrder(objects), ['-shared'], compiler);
     writeFileSync(stamp, linkKey);
-    console.log(`cambium: built the native engine in ${((Date.now() - started) / 1000).toFixed(1)} s (${compiler.name})`);
+    console.log(
+      `cambium: built the native engine in ${((Date.now() - started) / 1000).toFixed(1)} s (${compiler.name})`,
+    );
   }
   if (options.has('--tests')) await tests(objects, compiler);
+}
+
+/** One build at a time: two would link each other's half-replaced objects. The lock of a dead process is taken over. */
+async function lock(path) {
+  process.on('exit', () => read(path) === String(process.pid) && rmSync(path, { force: true }));
+  for (;;) {
+    try {
+      return writeFileSync(path, String(process.pid), { flag: 'wx' });
+    } catch {
+      try {
+        process.kill(Number(read(path)) || process.pid, 0);
+      } catch {
+        rmSync(path, { force: true });
+      }
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
 }
 
 /** Every file of native/test with a main() becomes build/native/test/<name>, linked against the engine. */
 async function tests(objects, compiler) {
   mkdirSync(join(output, 'test'), { recursive: true });
-  const library = objects.filter((unit) => !unit.file.startsWith('binding/')).map((unit) => unit.object);
+  const library = inLinkOrder(objects.filter((unit) => !unit.file.startsWith('binding/')));
   const best = Object.entries(isas)[0];
   const programs = list('test').map((file) => prepare({ file, isa: best[0], flags: best[1] }, compiler));
   await inParallel(programs, async (unit) => {
     if (options.has('--force') || read(`${unit.object}.key`) !== unit.key) await compile(unit, compiler);
     await link(join(output, 'test', unit.file.slice(5, -4)), [unit.object, ...library], [], compiler);
   });
+}
+
+/**
+ * Of equal inline functions the linker keeps the first: the baseline's must win, or a template of the standard
+ * library compiled for AVX-512 would run on every machine.
+ */
+function inLinkOrder(objects) {
+  const order = ['', 'portable', 'neon', 'avx2', 'avx512'];
+  return [...objects].sort((a, b) => order.indexOf(a.isa) - order.indexOf(b.isa)).map((unit) => unit.object);
 }
 
 function list(folder) {
@@ -80,26 +116,30 @@ function list(folder) {
 function sources() {
   const units = [...list('runtime'), ...list('binding')].map((file) => ({ file, isa: '', flags: [] }));
   // The slowest files first, so that two jobs end together.
-  for (const [isa, flags] of Object.entries(isas)) for (const file of list('kernels')) units.unshift({ file, isa, flags });
+  for (const [isa, flags] of Object.entries(isas))
+    for (const file of list('kernels')) units.unshift({ file, isa, flags });
   return units;
 }
 
-let headers;
 function prepare(unit, compiler) {
-  headers ??= hash(
-    ['simd', 'runtime', 'kernels', 'binding']
-      .flatMap((folder) => readdirSync(join(native, folder)).map((name) => join(native, folder, name)))
-      .filter((path) => path.endsWith('.h') || path.endsWith('.def'))
-      .sort()
-      .map((path) => readFileSync(path, 'utf8'))
-      .join('\n'),
-  );
-  const flags = [...optimise, ...common, ...defines, ...unit.flags];
+  const flags = [...optimise(unit), ...common, ...defines, ...unit.flags];
+  // GCC 12 sees uninitialised vectors inside its own intrinsics.
+  if (compiler.gnu) flags.push('-Wno-maybe-uninitialized', '-Wno-uninitialized');
   if (unit.isa) flags.push(`-DCAMBIUM_ISA=${unit.isa}`, `-DCAMBIUM_ISA_${unit.isa.toUpperCase()}`);
   if (unit.file.startsWith('binding/')) flags.push('-I', nodeHeaders());
-  const key = hash(JSON.stringify([headers, readFileSync(join(native, unit.file), 'utf8'), flags, compiler.version]));
+  const texts = [...withIncludes(join(native, unit.file))].map((path) => readFileSync(path, 'utf8'));
+  const key = hash(JSON.stringify([texts, flags, compiler.version]));
   const object = join(output, 'objects', `${unit.file.replace('/', '-').slice(0, -4)}${unit.isa && `-${unit.isa}`}.o`);
   return { ...unit, flags, key, object };
+}
+
+/** A source and every header of ours that it includes, directly or not. */
+function withIncludes(path, seen = new Set()) {
+  if (seen.has(path) || !existsSync(path)) return seen;
+  seen.add(path);
+  for (const [, name] of readFileSync(path, 'utf8').matchAll(/^#include "(.+)"/gm))
+    withIncludes(join(path, '..', name), seen);
+  return seen;
 }
 
 async function compile(unit, compiler) {
@@ -118,8 +158,8 @@ async function link(target, objects, flags, compiler) {
   const temporary = `${target}.${process.pid}`;
   const system = process.platform === 'darwin' ? ['-undefined', 'dynamic_lookup'] : ['-pthread'];
   // The C++ library travels inside, so that one binary runs on systems with another one.
-  if (process.platform === 'linux' && !sanitize && compiler.gnu) system.push('-static-libstdc++', '-static-libgcc');
-  const fsanitize = sanitize ? ['-fsanitize=address,undefined'] : [];
+  if (process.platform === 'linux' && !sanitize && compiler.gnu) system.push('-static-libstdc++', '-static-libgcc', '-Wl,--exclude-libs,ALL');
+  const fsanitize = sanitize ? sanitizers : [];
   await execute(compiler.command, [...flags, ...fsanitize, ...objects, ...system, '-o', temporary]);
   renameSync(temporary, target);
 }
@@ -181,3 +221,5 @@ function fail(reason) {
   );
   if (options.has('--strict')) process.exitCode = 1;
 }
+
+await main().catch((error) => fail(error.message));

@@ -41,7 +41,8 @@ for (const entry of readdirSync(src, { recursive: true })) {
       const to = folderOf(resolve(dirname(file), target));
       if (floorOf(to) > floorOf(from) && !(kind && typeOnly.has(`${from} -> ${to}`)))
         problems.push(`${entry}: ${from} may not import ${to} (${target})`);
-    } else if (target.startsWith('node:') && withoutNode.has(from)) problems.push(`${entry}: ${from} may not import ${target}`);
+    } else if (target.startsWith('node:') && withoutNode.has(from))
+      problems.push(`${entry}: ${from} may not import ${target}`);
   }
 }
 for (const problem of problems) console.error(problem);

@@ -1,5 +1,5 @@
 /** First pass: equal nodes become one, and what costs nothing to remove is removed. Bottom-up, one walk. */
-import { sameShape } from '../base/index.ts';
+import { sameShape, sizeOf } from '../base/index.ts';
 import * as build from '../graph/build.ts';
 import {
   type Attrs,
@@ -83,8 +83,8 @@ const rules: { readonly [K in OpName]?: Rewrite<K> } = {
     const x = oneInput(node);
     return isConstant(x) ? constantNode(x.attrs.value, node.shape, x.dtype) : node;
   },
-  sum: (node) => dropReduce(node),
-  max: (node) => dropReduce(node),
+  sum: splitReduce,
+  max: splitReduce,
   matmul: (node) => {
     let [a, b] = node.inputs as [Node, Node];
     let { transA, transB } = node.attrs;
@@ -109,9 +109,17 @@ function foldCast(x: Node<'constant'>, dtype: Node['dtype']): Node {
     : makeNode('cast', [x], { dtype });
 }
 
-function dropReduce(node: Node<'sum'> | Node<'max'>): Node {
+/** Drops axes of size 1, and takes axes that are apart one run at a time, innermost first. */
+function splitReduce(node: Node<'sum'> | Node<'max'>): Node {
   const x = oneInput(node);
-  return (node.attrs as Attrs<'sum'>).axes.every((a) => x.shape[a] === 1) ? build.reshape(x, node.shape) : node;
+  const { axes } = node.attrs as Attrs<'sum'>;
+  const real = axes.filter((a) => x.shape[a] !== 1);
+  if (real.length === 0) return build.reshape(x, node.shape);
+  let first = real.length - 1;
+  while (first > 0 && sizeOf(x.shape.slice((real[first - 1] as number) + 1, real[first])) === 1) first--;
+  if (first === 0) return real.length === axes.length ? node : makeNode(node.op, [x], { axes: real });
+  const inner = makeNode(node.op, [x], { axes: real.slice(first) });
+  return makeNode(node.op, [inner], { axes: real.slice(0, first) });
 }
 
 /** Rewrites the graph under `roots`; returns the new roots in the same order. */

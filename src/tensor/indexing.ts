@@ -33,8 +33,8 @@ export function where(condition: Tensor, a: TensorLike, b: TensorLike): Tensor {
   const [x, y] = [number(a, b), number(b, a)];
   const dtype = promote(x.dtype, y.dtype);
   const shape = broadcastShapes(condition.shape, broadcastShapes(x.shape, y.shape, 'where'), 'where');
-  const fit = (node: Node): Node => build.broadcastTo(build.cast(node, dtype), shape);
-  return new Tensor(build.where(build.broadcastTo(condition.node, shape), fit(x), fit(y)));
+  const adapt = (node: Node): Node => build.broadcastTo(build.cast(node, dtype), shape);
+  return new Tensor(build.where(build.broadcastTo(condition.node, shape), adapt(x), adapt(y)));
 }
 
 function asIndex(index: Tensor): Tensor {

@@ -151,7 +151,7 @@ export class Tensor {
 
   /** The same value, through which no gradient flows. */
   detach(): Tensor {
-    return new Tensor(realizedNode(this.#node) ?? makeNode('detach', [this.#node]));
+    return new Tensor(makeNode('detach', [realizedNode(this.#node) ?? this.#node]));
   }
 
   // --- elementwise (NumPy broadcasting) -------------------------------------------------------------------------
@@ -478,10 +478,11 @@ export class Variable extends Tensor {
   readonly storage: Storage;
 
   constructor(initial: Tensor, { requiresGrad = false, label }: { requiresGrad?: boolean; label?: string } = {}) {
-    const storage = initial.node.storage ?? new Storage(initial.dtype, initial.size);
-    super(initial.node);
-    this.storage = storage;
-    if (initial.node.op !== 'source') scheduleInitial(this.#owner, initial.node);
+    // A node of its own: two variables may start from one value, and neither may write into the tensor it came from.
+    const node = makeNode('detach', [initial.node]);
+    super(node);
+    this.storage = new Storage(initial.dtype, initial.size);
+    scheduleInitial(this.#owner, node);
     this.requiresGrad = requiresGrad;
     if (label !== undefined) this.label = label;
   }
@@ -494,15 +495,26 @@ export class Variable extends Tensor {
     if (label !== undefined) labelStorage(this.storage, label);
   }
 
+  /** Replaces the initial value of a variable that has not been computed yet; one that has been is assigned. */
+  initialize(value: Tensor): void {
+    this.#checkShape('initialize', value);
+    if (this.storage.data === undefined) scheduleInitial(this.#owner, makeNode('detach', [value.node]));
+    else scheduleUpdate(this.#owner, value.node);
+  }
+
   /** Replaces the value at the next flush, together with every other pending update. */
   assign(value: Tensor): void {
-    if (value.dtype !== this.dtype || value.shape.join() !== this.shape.join())
-      throw new ShapeError(
-        'SHAPE_MISMATCH',
-        `[assign] ${this.#label ?? 'a variable'} is ${this.dtype} ${formatShape(this.shape)}, the new value ${value.dtype} ${formatShape(value.shape)}`,
-        { op: 'assign', tensor: this.#label, expected: this.shape, got: value.shape },
-      );
+    this.#checkShape('assign', value);
     scheduleUpdate(this.#owner, value.node);
+  }
+
+  #checkShape(op: string, value: Tensor): void {
+    if (value.dtype === this.dtype && value.shape.join() === this.shape.join()) return;
+    throw new ShapeError(
+      'SHAPE_MISMATCH',
+      `[${op}] ${this.#label ?? 'a variable'} is ${this.dtype} ${formatShape(this.shape)}, the new value ${value.dtype} ${formatShape(value.shape)}`,
+      { op, tensor: this.#label, expected: this.shape, got: value.shape },
+    );
   }
 
   readonly #owner = ((self: Variable) => ({

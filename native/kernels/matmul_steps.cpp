@@ -1,0 +1,75 @@
+// The GEMM and convolution steps of a program: attributes -> shapes, fused epilogues -> tile sinks.
+#include <initializer_list>
+
+#include "conv2d.h"
+#include "fused.h"
+#include "gemm.h"
+
+namespace cambium::CAMBIUM_ISA {
+namespace {
+
+/** Calls kernel(output, sink): plain, with the epilogue tile by tile, or stored aside and finished by a second pass. */
+template <class Kernel>
+void with_epilogue(Call& call, int64_t columns, Kernel kernel) {
+  const Step& step = call.step;
+  if (step.tail_plan) {
+    kernel(reinterpret_cast<float*>(call.buffers[step.raw]), nullptr);
+    run_plan(call, *step.tail_plan);
+  } else if (step.plan) {
+    Epilogue epilogue(call, *step.plan, columns);
+    const TileSink sink = epilogue.sink();
+    kernel(nullptr, &sink);
+  } else {
+    kernel(call.out<float>(0), nullptr);
+  }
+}
+
+Conv2dArgs conv2d_args(const Call& call) {
+  Conv2dArgs args;
+  int i = 0;
+  for (int64_t* field : {&args.n, &args.ih, &args.iw, &args.ic, &args.oh, &args.ow, &args.oc, &args.kh, &args.kw,
+                         &args.stride_h, &args.stride_w, &args.pad_h, &args.pad_w, &args.dil_h, &args.dil_w, &args.groups})
+    *field = call.attr(i++);
+  return args;
+}
+
+}  // namespace
+
+void gemm(Call& call) {
+  GemmArgs args;
+  args.batch = call.attr(0), args.M = call.attr(1), args.N = call.attr(2), args.K = call.attr(3);
+  args.trans_a = call.attr(4) != 0, args.trans_b = call.attr(5) != 0;
+  args.lda = call.attr(6), args.ldb = call.attr(7), args.ldc = call.attr(8);
+  args.stride_a = call.attr(9), args.stride_b = call.attr(10), args.stride_c = call.attr(11);
+  args.a = call.in<const float>(0);
+  args.b = call.in<const float>(1);
+  if (args.batch * args.M * args.N == 0) return;
+  if (call.step.fused) args.ldc = args.N, args.stride_c = args.M * args.N;
+  with_epilogue(call, args.N, [&](float* c, const TileSink* sink) {
+    args.c = c;
+    gemm(args, call.parallel, sink);
+  });
+}
+
+void conv2d(Call& call) {
+  const Conv2dArgs args = conv2d_args(call);
+  if (args.n * args.oh * args.ow * args.oc == 0) return;
+  with_epilogue(call, args.oc, [&](float* y, const TileSink* sink) {
+    conv2d_forward(args, call.in<const float>(0), call.in<const float>(1), y, call.parallel, sink);
+  });
+}
+
+void conv2d_input_grad(Call& call) {
+  const Conv2dArgs args = conv2d_args(call);
+  if (args.n * args.ih * args.iw * args.ic == 0) return;
+  with_epilogue(call, args.ic, [&](float* gx, const TileSink* sink) {
+    conv2d_input_grad(args, call.in<const float>(0), call.in<const float>(1), gx, call.parallel, sink);
+  });
+}
+
+void conv2d_weight_grad(Call& call) {
+  conv2d_weight_grad(conv2d_args(call), call.in<const float>(0), call.in<const float>(1), call.out<float>(0),
+                     call.parallel);
+}
+
+}  // namespace cambium::CAMBIUM_ISA

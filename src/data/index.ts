@@ -1,0 +1,15 @@
+export * from './card.ts';
+export * from './card-text.ts';
+export * from './dataset.ts';
+export * from './datasets/digits.ts';
+export * from './datasets/image-folder.ts';
+export * from './datasets/mnist.ts';
+export * from './decode.ts';
+export * from './formats/idx.ts';
+export { asImage, fitImage, type ImageSize, type ImageU8, LUMA, resize, toChannels } from './image.ts';
+export * from './loader.ts';
+export { HostPipeline } from './pipeline.ts';
+export * from './sampler.ts';
+export * from './schema.ts';
+export * from './split.ts';
+export * from './transforms.ts';

@@ -1,0 +1,161 @@
+/**
+ * The one way files are written: a reader sees the old content or the whole new one, never a part, whatever dies when.
+ *
+ * Temporary file in the same directory -> write-all loop -> fsync -> size verified -> rename -> fsync of the directory.
+ * The loop matters: under a size limit one write() may store less than asked for and report no error.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { type FileHandle, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { IoError, printable } from '../base/errors.ts';
+import { errnoOf, ioError } from './failure.ts';
+
+/** Content to write. Chunks are consumed in order and not kept; they must not change until the promise resolves. */
+export type FileContent = string | Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+
+export interface WrittenFile {
+  readonly path: string;
+  readonly bytes: number;
+  /** Lower-case hex digest of exactly the bytes written. */
+  readonly sha256: string;
+}
+
+const PIECE = 64 * 2 ** 20;
+
+/**
+ * Writes `data` to `path` atomically and durably; `path` may exist. The directory must.
+ * @throws IoError with errno, path and the bytes written so far. The old file is then untouched and no temporary is left.
+ */
+export async function writeFileAtomic(path: string, data: FileContent): Promise<WrittenFile> {
+  const directory = dirname(path);
+  const temporary = join(directory, `.cambium-${process.pid}-${randomBytes(6).toString('hex')}.tmp`);
+  let handle: FileHandle | undefined;
+  let bytes = 0;
+  try {
+    handle = await open(temporary, 'wx', 0o666);
+    const hash = createHash('sha256');
+    for await (const chunk of chunksOf(data)) {
+      hash.update(chunk);
+      await writeAll(handle, chunk);
+      bytes += chunk.length;
+    }
+    await publish(handle, temporary, path, bytes);
+    return { path, bytes, sha256: hash.digest('hex') };
+  } catch (cause) {
+    await handle?.close().catch(() => {});
+    await unlink(temporary).catch(() => {});
+    throw ioError(cause, 'write', path, { bytesWritten: bytes });
+  }
+}
+
+/** Makes a completely written temporary file visible under its final name. Closes `handle`. */
+export async function publish(handle: FileHandle, temporary: string, path: string, bytes: number): Promise<void> {
+  await handle.sync();
+  const { size } = await handle.stat();
+  if (size !== bytes)
+    throw new IoError('SHORT_WRITE', `cannot write ${printable(path)}: ${bytes} bytes written, ${size} on disk`, {
+      file: path,
+      expected: bytes,
+      got: size,
+    });
+  await handle.close();
+  await rename(temporary, path);
+  await syncDirectory(dirname(path));
+}
+
+/** Writes every byte of `chunk` at the current position. */
+export async function writeAll(handle: FileHandle, chunk: Uint8Array): Promise<void> {
+  let done = 0;
+  while (done < chunk.length) {
+    const { bytesWritten } = await handle.write(chunk, done, Math.min(chunk.length - done, PIECE));
+    if (bytesWritten === 0) throw Object.assign(new Error('nothing could be written'), { code: 'ENOSPC' });
+    done += bytesWritten;
+  }
+}
+
+/** Makes renames and new files in a directory survive a power cut, where the platform can. */
+export async function syncDirectory(directory: string): Promise<void> {
+  try {
+    const handle = await open(directory, 'r');
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  } catch (cause) {
+    // Windows and some network file systems cannot sync a directory; the rename itself has happened.
+    if (!['EISDIR', 'EPERM', 'EINVAL', 'EACCES', 'ENOTSUP', 'EBADF'].includes(errnoOf(cause) ?? '')) throw cause;
+  }
+}
+
+/**
+ * Deletes temporaries that killed processes left in `directory`; those of living processes stay.
+ * @returns the names removed.
+ */
+export async function removeOrphans(directory: string): Promise<string[]> {
+  const removed: string[] = [];
+  try {
+    for (const name of (await readdir(directory)).sort()) {
+      const pid = /^\.cambium-(\d+)-[0-9a-f]{12}\.tmp$/.exec(name)?.[1];
+      if (pid === undefined || isAlive(Number(pid))) continue;
+      await unlink(join(directory, name));
+      removed.push(name);
+    }
+  } catch (cause) {
+    throw ioError(cause, 'clean', directory);
+  }
+  return removed;
+}
+
+/** Whether a process of this number exists on this machine. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (cause) {
+    return errnoOf(cause) === 'EPERM';
+  }
+}
+
+/** Size and sha256 of a file, read in pieces. */
+export async function hashFile(path: string): Promise<WrittenFile> {
+  try {
+    const handle = await open(path, 'r');
+    try {
+      const hash = createHash('sha256');
+      const buffer = new Uint8Array(2 ** 20);
+      let bytes = 0;
+      for (;;) {
+        const { bytesRead } = await handle.read(buffer, 0, buffer.length, bytes);
+        if (bytesRead === 0) break;
+        hash.update(buffer.subarray(0, bytesRead));
+        bytes += bytesRead;
+      }
+      return { path, bytes, sha256: hash.digest('hex') };
+    } finally {
+      await handle.close();
+    }
+  } catch (cause) {
+    throw ioError(cause, 'read', path);
+  }
+}
+
+/** Lower-case hex sha256 of bytes or text. */
+export const sha256 = (data: Uint8Array | string): string => createHash('sha256').update(data).digest('hex');
+
+/** Whether something exists at `path`. */
+export async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (cause) {
+    if (['ENOENT', 'ENOTDIR'].includes(errnoOf(cause) ?? '')) return false;
+    throw ioError(cause, 'look at', path);
+  }
+}
+
+async function* chunksOf(data: FileContent): AsyncGenerator<Uint8Array> {
+  if (typeof data === 'string') yield Buffer.from(data, 'utf8');
+  else if (data instanceof Uint8Array) yield data;
+  else yield* data;
+}

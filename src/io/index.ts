@@ -1,0 +1,17 @@
+export * from './atomic.ts';
+export * from './cache.ts';
+export * from './download.ts';
+export * from './failure.ts';
+export * from './host-array.ts';
+export * from './json.ts';
+export * from './paths.ts';
+export {
+  parseHeader,
+  type ReadOptions,
+  readSafetensors,
+  readSafetensorsHeader,
+  type Safetensors,
+  type SafetensorsEntry,
+  type SafetensorsHeader,
+  writeSafetensors,
+} from './safetensors.ts';

@@ -1,0 +1,4 @@
+export * from './mlp.ts';
+export * from './mnist-cnn.ts';
+export { createModel, listModels, type ModelEntry, modelEntry, registerModel } from './registry.ts';
+export * from './vgg.ts';

@@ -1,0 +1,95 @@
+/** Models by name: what recipes, the command line and saved folders build from. A test trains every entry. */
+import { ConfigError, nearest } from '../base/index.ts';
+import type { Module } from '../nn/index.ts';
+
+/** Options every image classifier takes; each model documents more of its own. */
+export interface ImageModelOptions {
+  numClasses?: number;
+  inChannels?: number;
+}
+
+export interface ModelEntry {
+  readonly name: string;
+  readonly description: string;
+  /** Options and their defaults; any other option is refused. */
+  readonly defaults: Readonly<Record<string, unknown>>;
+  /** Smallest [height, width] it can read. */
+  readonly minSize: readonly [number, number];
+  build(options: Readonly<Record<string, unknown>>): Module;
+}
+
+const entries = new Map<string, ModelEntry>();
+
+export function registerModel(entry: ModelEntry): void {
+  entries.set(entry.name, entry);
+}
+
+export const listModels = (): ModelEntry[] => [...entries.values()];
+
+/** Throws ConfigError with the nearest name. */
+export function modelEntry(name: string): ModelEntry {
+  const entry = entries.get(name);
+  if (entry) return entry;
+  const near = nearest(name, entries.keys());
+  throw new ConfigError('MODEL_UNKNOWN', `there is no model "${name}"`, {
+    field: 'model.name',
+    got: name,
+    hint: near ? `did you mean "${near}"?` : `known: ${[...entries.keys()].join(', ')}`,
+  });
+}
+
+/** A fresh model from the global random stream. Throws ConfigError for an unknown name or option. */
+export function createModel(name: string, options: Readonly<Record<string, unknown>> = {}): Module {
+  const entry = modelEntry(name);
+  for (const key of Object.keys(options)) {
+    if (key in entry.defaults) continue;
+    const near = nearest(key, Object.keys(entry.defaults));
+    throw new ConfigError('MODEL_OPTION_UNKNOWN', `model "${name}" has no option "${key}"`, {
+      field: `model.${key}`,
+      got: key,
+      hint: near ? `did you mean "${near}"?` : `it takes ${Object.keys(entry.defaults).join(', ')}`,
+    });
+  }
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  return entry.build({ ...entry.defaults, ...given });
+}
+
+/** A positive integer option. */
+export function integerOption(options: Readonly<Record<string, unknown>>, key: string): number {
+  const value = options[key];
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < 1)
+    throw new ConfigError('MODEL_OPTION_INVALID', `model option "${key}" must be a positive integer`, {
+      field: `model.${key}`,
+      expected: 'an integer >= 1',
+      got: value,
+    });
+  return value;
+}
+
+/** One of several words. */
+export function choiceOption<const T extends string>(
+  options: Readonly<Record<string, unknown>>,
+  key: string,
+  choices: readonly T[],
+): T {
+  const value = options[key];
+  if (!choices.includes(value as T))
+    throw new ConfigError('MODEL_OPTION_INVALID', `model option "${key}" must be one of ${choices.join(', ')}`, {
+      field: `model.${key}`,
+      expected: choices,
+      got: value,
+    });
+  return value as T;
+}
+
+/** A probability option. */
+export function probabilityOption(options: Readonly<Record<string, unknown>>, key: string): number {
+  const value = options[key];
+  if (typeof value !== 'number' || !(value >= 0 && value < 1))
+    throw new ConfigError('MODEL_OPTION_INVALID', `model option "${key}" must be a number in [0, 1)`, {
+      field: `model.${key}`,
+      expected: '0 <= p < 1',
+      got: value,
+    });
+  return value;
+}

@@ -1,0 +1,94 @@
+/** A table of a model's layers: output shapes, parameters and cost, found without computing anything. */
+import { type Shape, sizeOf } from '../base/index.ts';
+import { type Tensor, zeros } from '../tensor/index.ts';
+import { Conv2d } from './conv.ts';
+import { Linear } from './linear.ts';
+import type { Module } from './module.ts';
+
+export interface LayerSummary {
+  readonly name: string;
+  readonly type: string;
+  readonly outputShape: Shape;
+  /** Parameters of the layer itself, children not counted. */
+  readonly parameters: number;
+  readonly trainable: number;
+  /** Floating-point operations of one forward: multiply and add count one each. */
+  readonly flops: number;
+}
+export interface ModelSummary {
+  readonly layers: readonly LayerSummary[];
+  readonly parameters: number;
+  readonly trainable: number;
+  readonly flops: number;
+}
+
+/** Layers met by one forward over an input of `inputShape`, in order; those without children only. */
+export function summarize(model: Module, inputShape: Shape): ModelSummary {
+  const layers: LayerSummary[] = [];
+  const mode = model.training;
+  model.eval();
+  try {
+    model.withForwardHook(
+      (name, module, output) => {
+        if (module.children().length > 0) return;
+        const own = module.namedParameters();
+        const count = (list: typeof own): number => list.reduce((n, p) => n + p.variable.size, 0);
+        layers.push({
+          name,
+          type: String(module),
+          outputShape: output.shape,
+          parameters: count(own),
+          trainable: count(own.filter((p) => p.variable.requiresGrad)),
+          flops: layerFlops(module, output),
+        });
+      },
+      () => model.forward(zeros(inputShape)),
+    );
+  } finally {
+    model.train(mode);
+  }
+  const all = model.namedParameters().map((p) => p.variable);
+  return {
+    layers,
+    parameters: all.reduce((n, p) => n + p.size, 0),
+    trainable: all.reduce((n, p) => n + (p.requiresGrad ? p.size : 0), 0),
+    flops: layers.reduce((n, l) => n + l.flops, 0),
+  };
+}
+
+function layerFlops(module: Module, output: Tensor): number {
+  if (module instanceof Conv2d) return 2 * output.size * sizeOf(module.weight.shape.slice(1));
+  if (module instanceof Linear) return 2 * output.size * module.inFeatures;
+  return output.size;
+}
+
+/** The summary as a text table. */
+export function formatSummary(summary: ModelSummary): string {
+  const rows = summary.layers.map((l) => [
+    l.name,
+    l.type,
+    l.outputShape.join(' x '),
+    count(l.parameters),
+    cost(l.flops),
+  ]);
+  const table = [['layer', 'type', 'output', 'parameters', 'cost'], ...rows];
+  const widths = (table[0] as string[]).map((_, c) => Math.max(...table.map((row) => (row[c] as string).length)));
+  const lines = table.map((row) =>
+    row
+      .map((cell, c) => (c >= 3 ? cell.padStart(widths[c] as number) : cell.padEnd(widths[c] as number)))
+      .join('  ')
+      .trimEnd(),
+  );
+  lines.push(
+    `${count(summary.parameters)} parameters, ${count(summary.trainable)} trainable, ${cost(summary.flops)} forward`,
+  );
+  return lines.join('\n');
+}
+
+const count = (n: number): string => n.toLocaleString('en-US');
+const cost = (flops: number): string =>
+  flops >= 1e9
+    ? `${(flops / 1e9).toFixed(2)} GFLOP`
+    : flops >= 1e6
+      ? `${(flops / 1e6).toFixed(2)} MFLOP`
+      : `${(flops / 1e3).toFixed(1)} kFLOP`;

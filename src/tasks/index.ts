@@ -1,0 +1,2 @@
+export * from './image-classification.ts';
+export type { Prediction, Task } from './task.ts';
