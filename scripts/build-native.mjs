@@ -85,12 +85,13 @@ async function lock(path) {
   }
 }
 
-/** Every file of native/test with a main() becomes build/native/test/<name>, linked against the engine. */
+/** native/test/vm_* and runtime_* become build/native/test/<name>, linked against the engine; the others build themselves. */
 async function tests(objects, compiler) {
   mkdirSync(join(output, 'test'), { recursive: true });
   const library = inLinkOrder(objects.filter((unit) => !unit.file.startsWith('binding/')));
   const best = Object.entries(isas)[0];
-  const programs = list('test').map((file) => prepare({ file, isa: best[0], flags: best[1] }, compiler));
+  const own = list('test').filter((file) => /^test\/(vm|runtime)_/.test(file));
+  const programs = own.map((file) => prepare({ file, isa: best[0], flags: best[1] }, compiler));
   await inParallel(programs, async (unit) => {
     if (options.has('--force') || read(`${unit.object}.key`) !== unit.key) await compile(unit, compiler);
     await link(join(output, 'test', unit.file.slice(5, -4)), [unit.object, ...library], [], compiler);

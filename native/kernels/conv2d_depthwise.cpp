@@ -9,6 +9,22 @@ namespace {
 constexpr int kWide = 4;  // vectors of channels that advance together
 constexpr int64_t kChannels = kWide * Vec::size;
 
+/** acc += a b for kWide vectors, of which `lanes` floats exist. */
+inline __attribute__((always_inline)) void multiply_add(Vec (&acc)[kWide], const float* a, const float* b,
+                                                        int64_t lanes) {
+  if (lanes == kChannels) {
+#pragma GCC unroll 4
+    for (int j = 0; j < kWide; ++j) acc[j] = fma(Vec::load(a + j * Vec::size), Vec::load(b + j * Vec::size), acc[j]);
+    return;
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < kWide; ++j) {
+    const int64_t left = least(Vec::size, lanes - j * Vec::size);
+    if (left <= 0) break;
+    acc[j] = fma(Vec::load_partial(a + j * Vec::size, left), Vec::load_partial(b + j * Vec::size, left), acc[j]);
+  }
+}
+
 }  // namespace
 
 void depthwise_gather(const Conv2dArgs& a, bool backward, const float* src, const float* weight, float* dst,
@@ -38,13 +54,7 @@ void depthwise_gather(const Conv2dArgs& a, bool backward, const float* src, cons
             if (sx < 0) continue;
             const float* s = src + ((image * g.sh + sy) * g.sw + sx) * C + c;
             const float* w = packed + (ky * g.kw + kx) * padded + c;
-            for (int j = 0; j < kWide; ++j) {
-              const int64_t left = most(0, least(Vec::size, lanes - j * Vec::size));
-              const Vec v = left == Vec::size ? Vec::load(s + j * Vec::size)
-                            : left            ? Vec::load_partial(s + j * Vec::size, left)
-                                              : Vec::zero();
-              acc[j] = fma(v, Vec::load(w + j * Vec::size), acc[j]);
-            }
+            multiply_add(acc, s, w, lanes);
           }
         }
         float* o = out + i * C + c;
@@ -56,7 +66,7 @@ void depthwise_gather(const Conv2dArgs& a, bool backward, const float* src, cons
 }
 
 void depthwise_weight_grad(const Conv2dArgs& a, const float* x, const float* gy, float* gw, const Parallel& par) {
-  const int64_t C = a.ic, taps = a.kh * a.kw, lines = a.n * a.oh, padded = round_up(C, Vec::size);
+  const int64_t C = a.ic, taps = a.kh * a.kw, lines = a.n * a.oh, padded = round_up(C, kChannels);
   const int64_t splits = most(1, least(32, lines / 8)), per_split = ceil_div(most(lines, 1), splits);
   float* partial = par.shared_scratch(static_cast<size_t>(splits * taps * padded + geometry_floats(a)) * sizeof(float));
   const Geometry g = make_geometry(a, false, partial + splits * taps * padded);
@@ -68,18 +78,17 @@ void depthwise_weight_grad(const Conv2dArgs& a, const float* x, const float* gy,
       for (int64_t tap = 0; tap < taps; ++tap) {
         const int64_t sy = g.ys[y * g.kh + tap / g.kw];
         if (sy < 0) continue;
-        for (int64_t c = 0; c < C; c += Vec::size) {
-          const int64_t lanes = least(Vec::size, C - c);
-          Vec acc = Vec::zero();
+        for (int64_t c = 0; c < C; c += kChannels) {
+          const int64_t lanes = least(kChannels, C - c);
+          float* sum = sums + tap * padded + c;
+          Vec acc[kWide];
+          for (int j = 0; j < kWide; ++j) acc[j] = Vec::load(sum + j * Vec::size);
           for (int64_t ox = 0; ox < a.ow; ++ox) {
             const int64_t sx = g.xs[ox * g.kw + tap % g.kw];
             if (sx < 0) continue;
-            const float* p = x + ((image * a.ih + sy) * a.iw + sx) * C + c;
-            const float* q = gy + (line * a.ow + ox) * C + c;
-            acc = lanes == Vec::size ? fma(Vec::load(p), Vec::load(q), acc)
-                                     : fma(Vec::load_partial(p, lanes), Vec::load_partial(q, lanes), acc);
+            multiply_add(acc, x + ((image * a.ih + sy) * a.iw + sx) * C + c, gy + (line * a.ow + ox) * C + c, lanes);
           }
-          (Vec::load(sums + tap * padded + c) + acc).store(sums + tap * padded + c);
+          for (int j = 0; j < kWide; ++j) acc[j].store(sum + j * Vec::size);
         }
       }
     }

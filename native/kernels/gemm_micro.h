@@ -45,6 +45,7 @@ struct MicroRows {
   int64_t from, k;
   const float* b;
   int64_t b_segment, ldb;
+  int64_t ahead = 0, ahead_from = 0, ahead_to = 0;  // prefetch floats [from, to) this far past each row of B
 };
 
 /** C += A^T B: row k of A holds the MR values of step k, at a[k]; row k of B is b + index[k] * ldb. */
@@ -86,7 +87,7 @@ inline __attribute__((always_inline)) void micro_store(const Vec (&acc)[MR][NV],
   }
 }
 
-template <int MR, int NV>
+template <int MR, int NV, bool Ahead = false>
 void micro_rows(const MicroRows& m, const MicroC& t) {
   Vec acc[MR][NV];
 #pragma GCC unroll 16
@@ -99,6 +100,8 @@ void micro_rows(const MicroRows& m, const MicroC& t) {
     for (int r = 0; r < MR; ++r) a[r] = m.rows[s * MR + r] + m.from;
     const float* b = m.b + (m.segment ? m.segment[s] * m.b_segment : 0);
     for (int64_t k = 0; k < m.k; ++k) {
+      if constexpr (Ahead)
+        for (int64_t j = m.ahead_from; j < m.ahead_to; j += 16) __builtin_prefetch(b + m.ahead + j);
       Vec bv[NV];
 #pragma GCC unroll 8
       for (int j = 0; j < NV; ++j) bv[j] = Vec::load(b + j * Vec::size);
@@ -141,10 +144,11 @@ using RowsKernel = void (*)(const MicroRows&, const MicroC&);
 using StepsKernel = void (*)(const MicroSteps&, const MicroC&);
 
 /** The kernel for `rows` (1 .. kMR) and `vectors` (1 .. kNV); row pointers of a segment are then `rows` apart. */
+template <bool Ahead = false>
 inline RowsKernel rows_kernel(int64_t rows, int64_t vectors) {
   static constexpr auto table = []<int... i>(std::integer_sequence<int, i...>) {
     struct Table { RowsKernel f[kMR * kNV]; };
-    return Table{{&micro_rows<i / kNV + 1, i % kNV + 1>...}};
+    return Table{{&micro_rows<i / kNV + 1, i % kNV + 1, Ahead>...}};
   }(std::make_integer_sequence<int, kMR * kNV>());
   return table.f[(rows - 1) * kNV + vectors - 1];
 }

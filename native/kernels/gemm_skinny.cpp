@@ -46,8 +46,8 @@ void dots(const Dots& d) {
   };
   int64_t k = 0;
   for (; k + S <= d.k; k += S) {
-    if(0)__builtin_prefetch(d.ahead[0] + k);
-    if(0)__builtin_prefetch(d.ahead[1] + k);
+    __builtin_prefetch(d.ahead[0] + k);
+    __builtin_prefetch(d.ahead[1] + k);
     step([&](const float* p) __attribute__((always_inline)) { return Vec::load(p + k); });
   }
   if (k < d.k) step([&](const float* p) __attribute__((always_inline)) { return Vec::load_partial(p + k, d.k - k); });
@@ -72,7 +72,7 @@ DotsKernel dots_kernel(int64_t rows, int64_t cols) {
 }  // namespace
 
 void gemm_dot(const GemmArgs& g, const Parallel& par, const TileSink* sink) {
-  constexpr int64_t depth = 64 * Vec::size;  // kDN rows of B this long stay in L1, the rows of A in L2
+  constexpr int64_t depth = 32 * Vec::size;  // kDN rows of B this long stay in L1, the rows of A in L2
   const int64_t run = most(depth, (1 << 17) / g.M / depth * depth);  // of each row of B at a time: A stays in L2
   const int64_t block = least(round_up(g.N, kDN), most(2 * kDN, round_up(1536 / g.M, kDN)));
   const int64_t blocks = ceil_div(g.N, block), groups = ceil_div(g.M, kDM), units = ceil_div(block, kDN);
@@ -115,8 +115,8 @@ void gemm_dot(const GemmArgs& g, const Parallel& par, const TileSink* sink) {
 }
 
 void gemm_stream(const GemmArgs& g, const Parallel& par, const TileSink* sink) {
-  constexpr int64_t depth = 16;  // rows of B in flight
-  const int64_t block = least(16 * kNR, round_up(ceil_div(g.N, 4), kNR)), blocks = ceil_div(g.N, block);
+  constexpr int64_t depth = 32;  // rows of B in flight
+  const int64_t block = least((g.M > 32 ? 8 : 16) * kNR, round_up(ceil_div(g.N, 4), kNR)), blocks = ceil_div(g.N, block);
   const int64_t rows_a = round_up(g.M, kMR);
   float* a_rows = nullptr;
   if (g.trans_a) {
@@ -132,13 +132,11 @@ void gemm_stream(const GemmArgs& g, const Parallel& par, const TileSink* sink) {
     const float* a = a_rows ? a_rows + batch * g.M * g.K : g.a + batch * g.stride_a;
     const int64_t lda = a_rows ? g.K : g.lda;
     for (int64_t k = 0; k < g.K; k += depth) {
-      const int64_t kc = least(depth, g.K - k), ahead = least(depth, g.K - 1 - k);
+      const int64_t kc = least(depth, g.K - k);
+      const bool more = k + 2 * depth <= g.K;  // a whole next block to prefetch
       for (int64_t n = 0; n < cols; n += kNR) {
         const int64_t width = least(kNR, cols - n);
         const float* b = g.b + batch * g.stride_b + k * g.ldb + n0 + n;
-        for (int64_t r = 0; r < kc; ++r)
-          for (int64_t j = 0; j < width; j += 16)
-            __builtin_prefetch(b + least(r + ahead, g.K - 1 - k) * g.ldb + j);
         int64_t ld = g.ldb;
         if (width < kNR) {  // whole vectors must not read past the row
           ld = round_up(width, Vec::size);
@@ -149,8 +147,11 @@ void gemm_stream(const GemmArgs& g, const Parallel& par, const TileSink* sink) {
           const int64_t rows = least(kMR, g.M - m);
           const float* pointers[kMR];
           for (int64_t r = 0; r < rows; ++r) pointers[r] = a + (m + r) * lda + k;
-          rows_kernel(rows, ceil_div(width, Vec::size))(
-              MicroRows{1, pointers, nullptr, 0, kc, b, 0, ld},
+          // Each group of rows fetches its share of the next block of B.
+          const int64_t part = round_up(ceil_div(kNR, ceil_div(g.M, kMR)), 16), from = least(kNR, m / kMR * part);
+          const int64_t to = more && width == kNR ? least(kNR, from + part) : 0;
+          rows_kernel<true>(rows, ceil_div(width, Vec::size))(
+              MicroRows{1, pointers, nullptr, 0, kc, b, 0, ld, depth * g.ldb, from, to},
               MicroC{tile + m * block + n, block, width, k ? Store::add : Store::set});
         }
       }

@@ -14,7 +14,7 @@ void gemm_dot(const GemmArgs& args, const Parallel& par, const TileSink* sink);
 
 /** B stored K x N and too large to pack for so few rows: streamed in long runs, C accumulates in cache. */
 inline bool use_stream(const GemmArgs& g) {
-  return !g.trans_b && g.M <= 32 && g.N >= 8 * kNR && g.K >= 32 && g.N * g.K >= (1 << 18);
+  return !g.trans_b && g.M <= kSkinny && g.N >= 8 * kNR && g.K >= 32 && g.N * g.K >= (1 << 18);
 }
 void gemm_stream(const GemmArgs& args, const Parallel& par, const TileSink* sink);
 

@@ -25,6 +25,8 @@ namespace cambium {
   X(embedding, "embedding", 2, 1, false, "rows width count")                                                \
   X(embedding_grad, "embedding-grad", 2, 1, false, "rows width count")                                      \
   X(argmax, "argmax", 1, 1, false, "outer count inner")                                                     \
+  X(sum_i32, "sum-i32", 1, 1, false, "outer count inner")                                                   \
+  X(max_i32, "max-i32", 1, 1, false, "outer count inner")                                                   \
   X(check_finite, "check-finite", 1, 0, false, "id length")                                                 \
   X(check_product, "check-product", 2, 0, false, "id lengthA lengthB terms")                                \
   X(fill, "fill", 0, 1, false, "value length")                                                              \

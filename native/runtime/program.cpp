@@ -190,6 +190,11 @@ class Checker {
         needs(in(0), product({a(0), a(1), a(2)}));
         output(product({a(0), a(2)}));
         break;
+      case Kernel::sum_i32:
+      case Kernel::max_i32:
+        needs(in(0), product({a(0), a(1), a(2)}));
+        output(product({a(0), a(2)}));
+        break;
       case Kernel::check_finite:
         needs(in(0), product({a(1)}));
         break;

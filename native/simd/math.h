@@ -2,9 +2,9 @@
 // NaN passes through, infinities and zeros keep their meaning and sign, subnormals are not flushed.
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 
 #include "vec.h"
@@ -198,22 +198,23 @@ inline Vec sine(Vec x, int32_t quarter) {
 inline Vec sin(Vec x) { return math::sine(x, 0); }
 inline Vec cos(Vec x) { return math::sine(x, 1); }
 
-/** C's pow (so 1^NaN = 1), by way of double: loops of lanes the compiler turns into vectors. */
+/**
+ * C's pow (so 1^NaN = 1), by way of double: 2^(y log2 |x|) in a loop over lanes the compiler turns into vectors, which
+ * it does as long as no floating-point comparison is in it. Special cases follow lane by lane.
+ */
 inline Vec pow(Vec base, Vec exponent) {
-  constexpr double infinity = std::numeric_limits<double>::infinity();
+  using namespace math;
+  const Vec size = abs(base);
   float a[Vec::size], b[Vec::size];
-  base.store(a);
-  exponent.store(b);
+  size.store(a);
+  // Beyond 1e10 every result but 1 has over- or underflown.
+  min(f(1e10f), max(f(-1e10f), exponent)).store(b);
   for (int lane = 0; lane < Vec::size; ++lane) {
-    const double x = std::fabs(static_cast<double>(a[lane])), y = static_cast<double>(b[lane]);
-    int64_t bits;
-    std::memcpy(&bits, &x, 8);
     // x = m 2^e, m in [sqrt(1/2), sqrt(2)); log m = 2 atanh((m - 1) / (m + 1)).
-    const int64_t shifted = bits - 0x3fe6a09e667f3bcd;
+    constexpr int64_t root_half = 0x3fe6a09e667f3bcd;
+    const int64_t shifted = std::bit_cast<int64_t>(static_cast<double>(a[lane])) - root_half;
     const auto e = static_cast<double>(static_cast<int32_t>(shifted >> 52));
-    const int64_t mantissa = (shifted & 0xfffffffffffff) + 0x3fe6a09e667f3bcd;
-    double m;
-    std::memcpy(&m, &mantissa, 8);
+    const auto m = std::bit_cast<double>((shifted & 0xfffffffffffff) + root_half);
     const double s = (m - 1.0) / (m + 1.0), q = s * s;
     double p = 1.0 / 15;
     p = p * q + 1.0 / 13;
@@ -223,13 +224,11 @@ inline Vec pow(Vec base, Vec exponent) {
     p = p * q + 1.0 / 5;
     p = p * q + 1.0 / 3;
     p = p * q + 1.0;
-    double log2 = e + s * p * 2.8853900817779268;
-    log2 = x == 0.0 ? -infinity : x == infinity ? infinity : log2;
-    double t = x == 1.0 ? 0.0 : y * log2;
-    t = t > 400.0 ? 400.0 : t < -400.0 ? -400.0 : t;
+    const double t = static_cast<double>(b[lane]) * (e + s * p * 2.8853900817779268);
     // 1.5 * 2^52 rounds to an integer and leaves it in the low bits.
-    const double rounded = t + 6755399441055744.0, n = rounded - 6755399441055744.0;
-    const double r = (t - n) * 0.69314718055994531;
+    constexpr double magic = 6755399441055744.0;
+    const double rounded = t + magic;
+    const double r = (t - (rounded - magic)) * 0.69314718055994531;
     double z = 1.0 / 3628800;
     z = z * r + 1.0 / 362880;
     z = z * r + 1.0 / 40320;
@@ -241,25 +240,27 @@ inline Vec pow(Vec base, Vec exponent) {
     z = z * r + 0.5;
     z = z * r + 1.0;
     z = z * r + 1.0;
-    int64_t scale;
-    std::memcpy(&scale, &rounded, 8);
-    scale = static_cast<int64_t>(static_cast<uint64_t>(scale + 1023) << 52);
-    double power;
-    std::memcpy(&power, &scale, 8);
-    a[lane] = static_cast<float>(z * power);
+    int64_t n = std::bit_cast<int64_t>(rounded) - std::bit_cast<int64_t>(magic);
+    n = n > 400 ? 400 : n;
+    n = n < -400 ? -400 : n;
+    a[lane] = static_cast<float>(z * std::bit_cast<double>((n + 1023) << 52));
   }
-  // Signs and the cases without a real result.
-  const Vec size = Vec::load(a), half = exponent * math::f(0.5f);
+  const Vec zero = Vec::zero(), one = f(1.0f), infinity = f(std::numeric_limits<float>::infinity());
+  const Mask grows = gt(exponent, zero);
+  Vec y = Vec::load(a);
+  y = select(eq(size, zero), select(grows, zero, infinity), y);
+  y = select(eq(size, infinity), select(grows, infinity, zero), y);
+  y = select(eq(size, one), one, y);
+  const Vec half = exponent * f(0.5f);
   const Mask integer = eq(floor(exponent), exponent);
-  const Mask odd = integer & ne(floor(half), half) & lt(abs(exponent), math::f(16777216.0f));
+  const Mask odd = integer & ne(floor(half), half) & lt(abs(exponent), f(16777216.0f));
   const Mask negative = lt(as_int(base), VecI::zero());
-  Vec y = select(odd & negative, -size, size);
-  const Vec nan = math::f(std::numeric_limits<float>::quiet_NaN());
-  const Mask finite_below = lt(base, Vec::zero()) & gt(base, math::f(-std::numeric_limits<float>::infinity()));
-  y = select(finite_below & ~integer, nan, y);
+  y = select(odd & negative, -y, y);
+  const Mask imaginary = lt(base, zero) & gt(base, -infinity) & ~integer;
+  y = select(imaginary, f(std::numeric_limits<float>::quiet_NaN()), y);
   y = select(ne(base, base), base, y);
   y = select(ne(exponent, exponent), exponent, y);
-  return select(eq(exponent, Vec::zero()) | eq(base, math::f(1.0f)), math::f(1.0f), y);
+  return select(eq(exponent, zero) | eq(base, one), one, y);
 }
 
 }  // namespace cambium::CAMBIUM_ISA

@@ -141,6 +141,7 @@ int main() {
     check({1, 7, 600, 1100, ta, tb, 3, 0, 3});    // skinny: long K
     check({1, 16, 2100, 150, ta, tb, 0, 0, 2});   // skinny: streamed
     check({1, 20, 1100, 300, ta, tb, 0, 0});
+    check({1, 50, 1100, 300, ta, tb, 1, 0, 1});
     check({1, 3, 40, 2300, ta, tb, 0, 0});
     check({1, 512, 30, 512, ta, tb, 0, 0});       // rows collide in the cache
     check({1, 100, 512, 512, ta, tb, 0, 0});

@@ -1,5 +1,5 @@
 /** Kernel names and attributes of the ops that are not loops over elements. */
-import { InternalError, type Shape, sizeOf, UnsupportedError } from '../base/index.ts';
+import { byteSize, InternalError, type Shape, sizeOf, UnsupportedError } from '../base/index.ts';
 import { type Attrs, type ConvAttrs, imageSizes, type Node, type OpName, type WindowAttrs } from '../graph/index.ts';
 import { reductionForm } from './fuse.ts';
 
@@ -153,10 +153,15 @@ const divisor = (a: Attrs<'avgPool2d'>): Record<string, number> => ({
 export function heavyKernel(node: Node): HeavyKernel {
   const kernel = kernels[node.op] as ((node: Node) => HeavyKernel) | undefined;
   if (!kernel) throw new InternalError('INTERNAL', `internal error: ${node.op} has no native kernel`);
-  if (node.dtype === 'f64')
-    throw new UnsupportedError('DTYPE_UNSUPPORTED', `[${node.op}] f64 is computed by the reference backend only`, {
-      op: node.op,
-      hint: 'use f32, or CAMBIUM_BACKEND=reference',
-    });
+  // Gathering moves 4-byte lanes.
+  if (byteSize(node.dtype) !== 4)
+    throw new UnsupportedError(
+      'DTYPE_UNSUPPORTED',
+      `[${node.op}] ${node.dtype} is computed by the reference backend only`,
+      {
+        op: node.op,
+        hint: 'use f32, or CAMBIUM_BACKEND=reference',
+      },
+    );
   return kernel(node);
 }

@@ -11,7 +11,7 @@ const TO_FIRST = [0, 3, 1, 2] as const;
 /** Rewrites the graph under `roots`; their own values keep the layout they had. */
 export function channelsLast(roots: readonly Node[]): Node[] {
   const order = topologicalOrder(roots);
-  if (!order.some((node) => 'channelsLast' in node.attrs)) return [...roots];
+  if (!order.some(isImageOp)) return [...roots];
   const first = new Map<Node, Node>(); // original -> rewritten value in its own layout
   const last = new Map<Node, Node>(); // original -> rewritten value as (N, H, W, C)
   const born = new Set<Node>(); // originals that are computed channels-last
@@ -48,7 +48,7 @@ export function channelsLast(roots: readonly Node[]): Node[] {
   };
 
   for (const node of order) {
-    if ('channelsLast' in node.attrs) {
+    if (isImageOp(node)) {
       const attrs = { ...node.attrs, channelsLast: true } as never;
       // Weights (rank 4 as well) keep PyTorch's layout.
       const inputs = node.inputs.map((x, i) => (isWeight(node, i) ? asFirst(x) : asLast(x)));
@@ -64,6 +64,9 @@ export function channelsLast(roots: readonly Node[]): Node[] {
   }
   return roots.map(asFirst);
 }
+
+/** An image op that still has PyTorch's layout. */
+const isImageOp = (node: Node): boolean => 'channelsLast' in node.attrs && !node.attrs.channelsLast;
 
 const isWeight = (node: Node, i: number): boolean => i === 1 && (node.op === 'conv2d' || node.op === 'conv2dInputGrad');
 

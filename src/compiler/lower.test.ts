@@ -86,7 +86,10 @@ describe('fusion', () => {
     const x = source([8, 8]);
     const keep = uniform([8, 8]).lt(0.5);
     const h = where(keep, x.exp(), 0);
-    const loss = h.matmul(source([8, 8])).square().sum();
+    const loss = h
+      .matmul(source([8, 8]))
+      .square()
+      .sum();
     const grad = new Tensor(gradients(loss.node, [x.node])[0] as Node);
     const program = compile({ outputs: [loss, grad] });
     const random = program.steps.flatMap((s) => s.fused?.code ?? []).filter(([op]) => op === 'random');

@@ -1,14 +1,17 @@
-/** Layers without parameters. */
-import { ArgumentError } from '../base/index.ts';
+/** Layers without parameters. Shapes stay as they are unless said otherwise. */
 import type { Tensor } from '../tensor/index.ts';
-import { dropout, gelu, silu, softmax } from './functional.ts';
+import { dropout, gelu, logSoftmax, silu, softmax } from './functional.ts';
 import { Module } from './module.ts';
+import { probability } from './options.ts';
 
+/** max(x, 0). */
 export class ReLU extends Module {
   forward(x: Tensor): Tensor {
     return x.relu();
   }
 }
+
+/** x * Phi(x), exact by default (Hendrycks and Gimpel 2016). */
 export class GELU extends Module {
   readonly approximate: 'none' | 'tanh';
   constructor({ approximate = 'none' }: { approximate?: 'none' | 'tanh' } = {}) {
@@ -18,7 +21,12 @@ export class GELU extends Module {
   forward(x: Tensor): Tensor {
     return gelu(x, this.approximate);
   }
+  override describe(): string {
+    return this.approximate === 'none' ? '' : this.approximate;
+  }
 }
+
+/** x * sigmoid(x). */
 export class SiLU extends Module {
   forward(x: Tensor): Tensor {
     return silu(x);
@@ -29,11 +37,13 @@ export class Tanh extends Module {
     return x.tanh();
   }
 }
+/** 1 / (1 + exp(-x)). */
 export class Sigmoid extends Module {
   forward(x: Tensor): Tensor {
     return x.sigmoid();
   }
 }
+/** exp(x) / sum(exp(x)) along `axis`. */
 export class Softmax extends Module {
   readonly axis: number;
   constructor(axis = -1) {
@@ -44,17 +54,24 @@ export class Softmax extends Module {
     return softmax(x, this.axis);
   }
 }
+/** log(softmax(x)) along `axis`. */
+export class LogSoftmax extends Module {
+  readonly axis: number;
+  constructor(axis = -1) {
+    super();
+    this.axis = axis;
+  }
+  forward(x: Tensor): Tensor {
+    return logSoftmax(x, this.axis);
+  }
+}
 
-/** Drops with probability p in training; the identity in evaluation. */
+/** Zeroes each element with probability p in training; the identity in evaluation (Srivastava et al. 2014). */
 export class Dropout extends Module {
   readonly p: number;
   constructor(p = 0.5) {
     super();
-    if (!(p >= 0 && p <= 1))
-      throw new ArgumentError('PROBABILITY_INVALID', `[dropout] p must be in [0, 1], got ${p}`, {
-        op: 'dropout',
-        got: p,
-      });
+    probability('dropout', 'p', p);
     this.p = p;
   }
   forward(x: Tensor): Tensor {
@@ -65,7 +82,7 @@ export class Dropout extends Module {
   }
 }
 
-/** (N, ...) -> (N, features). */
+/** (N, a, b, ...) -> (N, a * b * ...), or from another `startAxis` on. */
 export class Flatten extends Module {
   readonly startAxis: number;
   constructor(startAxis = 1) {
@@ -76,6 +93,7 @@ export class Flatten extends Module {
     return x.flatten(this.startAxis);
   }
 }
+/** x itself: stands in for a layer that is left out. */
 export class Identity extends Module {
   forward(x: Tensor): Tensor {
     return x;

@@ -12,10 +12,14 @@ import {
   type Tensor,
   type Variable,
 } from '../tensor/index.ts';
-import { biasUniform, fans, kaimingUniform } from './init.ts';
+import { biasUniform, defaultWeight, fans } from './init.ts';
 import { Module } from './module.ts';
+import { positive } from './options.ts';
 
-/** Cross-correlation.  x (N, inChannels, H, W) -> y (N, outChannels, H', W'). */
+/**
+ * Cross-correlation, y[n, o] = bias[o] + sum over c of weight[o, c] * x[n, c].
+ * x (N, inChannels, H, W) -> y (N, outChannels, H', W'), H' = floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1.
+ */
 export class Conv2d extends Module {
   readonly weight: Variable; // (outChannels, inChannels / groups, kh, kw)
   readonly bias: Variable | undefined; // (outChannels)
@@ -32,6 +36,7 @@ export class Conv2d extends Module {
   ) {
     super();
     const groups = options.groups ?? 1;
+    for (const [field, value] of Object.entries({ inChannels, outChannels, groups })) positive('conv2d', field, value);
     if (inChannels % groups !== 0 || outChannels % groups !== 0)
       throw new ArgumentError(
         'GROUPS_INVALID',
@@ -46,7 +51,7 @@ export class Conv2d extends Module {
     this.kernelSize = pair(kernelSize);
     this.options = options;
     const shape = [outChannels, inChannels / groups, ...this.kernelSize];
-    this.weight = this.parameter(kaimingUniform(shape));
+    this.weight = this.parameter(defaultWeight(shape));
     if (bias) this.bias = this.parameter(biasUniform(outChannels, fans(shape).fanIn));
   }
 
@@ -61,21 +66,22 @@ export class Conv2d extends Module {
   }
 
   override describe(): string {
-    const { stride = 1, padding = 0, groups = 1 } = this.options;
-    const extra = [
-      stride !== 1 && `stride ${stride}`,
-      padding !== 0 && `padding ${padding}`,
-      groups !== 1 && `groups ${groups}`,
-    ];
-    return [
-      `${this.inChannels} -> ${this.outChannels}`,
-      `kernel ${this.kernelSize.join('x')}`,
-      ...extra.filter(Boolean),
-    ].join(', ');
+    return [`${this.inChannels} -> ${this.outChannels}`, windowText(this.kernelSize, this.options)].join(', ');
   }
 }
 
-/** Largest value of each window. */
+// `kernel 3x3, stride 2, padding 1`: what differs from the usual.
+function windowText(kernelSize: Pair, options: ConvOptions): string {
+  const { stride, padding = 0, dilation = 1, groups = 1 } = options;
+  const parts = [`kernel ${pair(kernelSize).join('x')}`];
+  if (stride !== undefined && stride !== 1) parts.push(`stride ${stride}`);
+  if (padding !== 0) parts.push(`padding ${padding}`);
+  if (dilation !== 1) parts.push(`dilation ${dilation}`);
+  if (groups !== 1) parts.push(`groups ${groups}`);
+  return parts.join(', ');
+}
+
+/** Largest value of each window.  (N, C, H, W) -> (N, C, H', W'), H' = floor((H + 2 padding - kernel) / stride) + 1. */
 export class MaxPool2d extends Module {
   readonly kernelSize: Pair;
   readonly options: PoolOptions;
@@ -88,15 +94,17 @@ export class MaxPool2d extends Module {
     return maxPool2d(x, this.kernelSize, this.options);
   }
   override describe(): string {
-    return `kernel ${pair(this.kernelSize).join('x')}`;
+    return windowText(this.kernelSize, this.options);
   }
 }
 
-/** Mean of each window. */
+type AvgPoolOptions = NonNullable<Parameters<typeof avgPool2d>[2]>;
+
+/** Mean of each window; shapes as MaxPool2d. Padding zeros count unless `countIncludePad` is false, as in PyTorch. */
 export class AvgPool2d extends Module {
   readonly kernelSize: Pair;
-  readonly options: Parameters<typeof avgPool2d>[2];
-  constructor(kernelSize: Pair, options: Parameters<typeof avgPool2d>[2] = {}) {
+  readonly options: AvgPoolOptions;
+  constructor(kernelSize: Pair, options: AvgPoolOptions = {}) {
     super();
     this.kernelSize = kernelSize;
     this.options = options;
@@ -105,11 +113,11 @@ export class AvgPool2d extends Module {
     return avgPool2d(x, this.kernelSize, this.options);
   }
   override describe(): string {
-    return `kernel ${pair(this.kernelSize).join('x')}`;
+    return windowText(this.kernelSize, this.options);
   }
 }
 
-/** Mean over a grid of `size` windows that cover the input. */
+/** Mean over a grid of `size` windows that cover the input.  (N, C, H, W) -> (N, C, size, size). */
 export class AdaptiveAvgPool2d extends Module {
   readonly size: Pair;
   constructor(size: Pair) {

@@ -1,6 +1,12 @@
 /** Activations, normalisation and dropout as compositions of primitives; a backend may fuse them, never redefine them. */
-import { ArgumentError } from '../base/index.ts';
 import { type Tensor, uniform, where } from '../tensor/index.ts';
+import { probability } from './options.ts';
+
+/** x W^T + b.  x (..., in), weight (out, in), bias (out) -> (..., out). */
+export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor {
+  const y = x.matmul(weight.transpose());
+  return bias ? y.add(bias) : y;
+}
 
 /** exp(x - max) / sum along `axis`. */
 export function softmax(x: Tensor, axis = -1): Tensor {
@@ -14,6 +20,12 @@ export function logSoftmax(x: Tensor, axis = -1): Tensor {
   return centred.sub(centred.exp().sum(axis, { keepDims: true }).log());
 }
 
+/** max(x, 0). */
+export const relu = (x: Tensor): Tensor => x.relu();
+
+/** x where positive, else slope * x. */
+export const leakyRelu = (x: Tensor, slope = 0.01): Tensor => where(x.gt(0), x, x.mul(slope));
+
 /** x * Phi(x) (Hendrycks and Gimpel 2016); 'tanh' is their approximation. */
 export function gelu(x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor {
   if (approximate === 'none') return x.mul(0.5).mul(x.mul(Math.SQRT1_2).erf().add(1));
@@ -21,26 +33,50 @@ export function gelu(x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor {
   return x.mul(0.5).mul(inner.tanh().add(1));
 }
 
-/** x * sigmoid(x). */
+/** x * sigmoid(x), also called swish (Elfwing et al. 2017). */
 export const silu = (x: Tensor): Tensor => x.mul(x.sigmoid());
 
-/** x where positive, else slope * x. */
-export const leakyRelu = (x: Tensor, slope = 0.01): Tensor => where(x.gt(0), x, x.mul(slope));
+/** log(1 + exp(x)), without overflow. */
+export const softplus = (x: Tensor): Tensor => x.relu().add(x.abs().neg().exp().log1p());
 
-/** Zeroes each element with probability p and scales the rest by 1 / (1 - p) (Srivastava et al. 2014). */
+/**
+ * Zeroes each element with probability p and scales the rest by 1 / (1 - p) (Srivastava et al. 2014).
+ * The mask is a function of the random stream, so backward draws it again instead of keeping it.
+ */
 export function dropout(x: Tensor, p = 0.5, training = true): Tensor {
-  if (!(p >= 0 && p <= 1))
-    throw new ArgumentError('PROBABILITY_INVALID', `[dropout] p must be in [0, 1], got ${p}`, {
-      op: 'dropout',
-      got: p,
-    });
+  probability('dropout', 'p', p);
   if (!training || p === 0) return x;
+  // Not 1 / (1 - p), which is infinite.
   if (p === 1) return x.mul(0);
   return where(uniform(x.shape).ge(p), x.mul(1 / (1 - p)), 0);
 }
 
-/** (x - mean) / sqrt(var + eps) * weight + bias over the last `weight.rank` axes (Ba et al. 2016). */
-export function layerNorm(x: Tensor, normalizedRank: number, weight?: Tensor, bias?: Tensor, eps = 1e-5): Tensor {
+/**
+ * (x - mean) / sqrt(variance + eps) * weight + bias per channel.  x (N, C, ...), all others (C); see BatchNorm2d for where
+ * the statistics come from.
+ */
+export function batchNorm(
+  x: Tensor,
+  mean: Tensor,
+  variance: Tensor,
+  weight?: Tensor | null,
+  bias?: Tensor | null,
+  eps = 1e-5,
+): Tensor {
+  const perChannel = (v: Tensor): Tensor => v.reshape(x.shape.map((_, i) => (i === 1 ? -1 : 1)));
+  const inverse = perChannel(variance.add(eps).rsqrt());
+  const y = x.sub(perChannel(mean)).mul(weight ? inverse.mul(perChannel(weight)) : inverse);
+  return bias ? y.add(perChannel(bias)) : y;
+}
+
+/** (x - mean) / sqrt(variance + eps) * weight + bias over the last `normalizedRank` axes (Ba et al. 2016). */
+export function layerNorm(
+  x: Tensor,
+  normalizedRank: number,
+  weight?: Tensor | null,
+  bias?: Tensor | null,
+  eps = 1e-5,
+): Tensor {
   const axes = Array.from({ length: normalizedRank }, (_, i) => i - normalizedRank);
   const centred = x.sub(x.mean(axes, { keepDims: true }));
   const variance = centred.square().mean(axes, { keepDims: true });

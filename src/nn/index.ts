@@ -1,9 +1,12 @@
 export * from './activation.ts';
+export * from './container.ts';
 export * from './conv.ts';
 export * from './functional.ts';
 export * as init from './init.ts';
 export * from './linear.ts';
 export * from './losses.ts';
-export * from './module.ts';
+export { Module, type NamedVariable } from './module.ts';
 export * from './norm.ts';
+export type { LoadReport, StoredTensor } from './state.ts';
 export * from './summary.ts';
+export type { ForwardHook } from './trace.ts';

@@ -1,10 +1,12 @@
 /** Affine layers and lookup tables. */
 import { formatShape, ShapeError } from '../base/index.ts';
 import { embedding, normal, type Tensor, type Variable } from '../tensor/index.ts';
-import { biasUniform, kaimingUniform } from './init.ts';
+import { linear } from './functional.ts';
+import { biasUniform, defaultWeight } from './init.ts';
 import { Module } from './module.ts';
+import { positive } from './options.ts';
 
-/** y = x W' + b.  x (..., inFeatures) -> y (..., outFeatures). */
+/** y = x W^T + b.  x (..., inFeatures) -> y (..., outFeatures). */
 export class Linear extends Module {
   readonly weight: Variable; // (outFeatures, inFeatures)
   readonly bias: Variable | undefined; // (outFeatures)
@@ -13,9 +15,11 @@ export class Linear extends Module {
 
   constructor(inFeatures: number, outFeatures: number, { bias = true }: { bias?: boolean } = {}) {
     super();
+    positive('linear', 'inFeatures', inFeatures);
+    positive('linear', 'outFeatures', outFeatures);
     this.inFeatures = inFeatures;
     this.outFeatures = outFeatures;
-    this.weight = this.parameter(kaimingUniform([outFeatures, inFeatures]));
+    this.weight = this.parameter(defaultWeight([outFeatures, inFeatures]));
     if (bias) this.bias = this.parameter(biasUniform(outFeatures, inFeatures));
   }
 
@@ -29,16 +33,15 @@ export class Linear extends Module {
     if (x.shape.at(-1) !== this.inFeatures)
       throw new ShapeError(
         'FEATURES_MISMATCH',
-        `[linear] takes ${this.inFeatures} features, got ${formatShape(x.shape)}`,
+        `[linear] takes ${this.inFeatures} features in the last dimension, got ${formatShape(x.shape)}`,
         {
           op: 'linear',
           expected: this.inFeatures,
           got: x.shape,
-          hint: 'the images may have another size than the model was built for',
+          hint: 'flatten images first; they may also have another size than the model was built for',
         },
       );
-    const y = x.matmul(this.weight.transpose());
-    return this.bias ? y.add(this.bias) : y;
+    return linear(x, this.weight, this.bias);
   }
 
   override describe(): string {
@@ -46,12 +49,14 @@ export class Linear extends Module {
   }
 }
 
-/** Rows of a table: index (...) i32 -> (..., embeddingDim). */
+/** Rows of a table, N(0, 1) at first: index (...) i32 -> (..., embeddingDim). */
 export class Embedding extends Module {
   readonly weight: Variable; // (numEmbeddings, embeddingDim)
 
   constructor(numEmbeddings: number, embeddingDim: number) {
     super();
+    positive('embedding', 'numEmbeddings', numEmbeddings);
+    positive('embedding', 'embeddingDim', embeddingDim);
     this.weight = this.parameter(normal([numEmbeddings, embeddingDim]));
   }
   forward(index: Tensor): Tensor {

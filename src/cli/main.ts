@@ -1,0 +1,283 @@
+/**
+ * The command line: names, options and help of every command. It parses and calls; each command's work is loaded when it
+ * is asked for, so that `--help` answers at once.
+ */
+import { Command, CommanderError, Option } from 'commander';
+import { type CambiumError, ConfigError, nearest } from '../base/errors.ts';
+import { reportError, toleratePipes } from './output.ts';
+import { version } from './version.ts';
+
+/** Options every command has. */
+export interface CommonOptions {
+  json?: boolean;
+  debug?: boolean;
+}
+
+export interface TrainCommandOptions extends CommonOptions {
+  dataDir?: string;
+  out?: string;
+  set: string[];
+}
+
+export interface ResumeCommandOptions extends CommonOptions {
+  dataDir?: string;
+  allowChange: string[];
+  set: string[];
+  checkpoint?: string;
+}
+
+export interface EvaluateCommandOptions extends CommonOptions {
+  dataDir?: string;
+  split: 'test' | 'validation' | 'train';
+  limit?: number;
+  batchSize?: number;
+}
+
+export interface PredictCommandOptions extends CommonOptions {
+  top?: number;
+  invert?: boolean;
+}
+
+export interface DataCommandOptions extends CommonOptions {
+  dataDir?: string;
+  out?: string;
+  limit?: number;
+}
+
+const collect = (value: string, all: string[]): string[] => [...all, value];
+
+function positive(name: string): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() !== '' && Number.isInteger(value) && value > 0) return value;
+    throw new ConfigError('OPTION_INVALID', `option ${name}: expected a whole number above 0, found "${text}"`, {
+      field: name,
+      got: text,
+    });
+  };
+}
+
+const exitCodes = `
+Exit codes: 0 ok, 1 run failed, 2 usage or recipe, 3 bad data or weights, 4 disk or permission, 5 does not fit in memory,
+6 NaN or infinity, 7 network or hash, 8 in use by another process, 130/143 stopped by a signal (a checkpoint is saved).`;
+
+export function buildProgram(): Command {
+  const program = new Command('cambium')
+    .description('Deep learning in TypeScript: train, fine-tune and use models on your own data.')
+    .version(version(), '-V, --version')
+    .enablePositionalOptions()
+    .helpOption('-h, --help', 'show help')
+    .helpCommand('help [command]', 'show help for a command')
+    .showHelpAfterError(false)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cambium train vgg16-mnist                     learn digits (MNIST if it can be had, else the built-in digits)
+  cambium train vgg16-mnist --data-dir mnist/   with the four MNIST .gz files in mnist/
+  cambium train my-recipe.yaml --set epochs=3   your own recipe, one field changed
+  cambium resume runs/vgg16-mnist-1             go on where it was stopped, bit for bit
+  cambium evaluate runs/vgg16-mnist-1 --json    measure the saved model
+  cambium predict runs/vgg16-mnist-1 digit.png  label and probabilities
+  cambium doctor                                what this machine offers
+${exitCodes}`,
+    );
+
+  common(program.command('train'))
+    .description('train a model by a recipe')
+    .argument('<recipe>', 'built-in name, or a .yaml, .json or .ts file')
+    .option('--data-dir <dir>', 'where the data files are')
+    .option('--out <dir>', 'run folder to make; runs/<recipe>-<n> unless told')
+    .option('--set <field=value>', 'change a field of the recipe; may be repeated', collect, [])
+    .addHelpText(
+      'after',
+      `
+Built-in recipes: vgg16-mnist, vgg16-mnist-tutorial, cnn-mnist, quickstart.
+Without --data-dir the recipes for MNIST look in the cache, then download; offline they use the built-in digits.
+
+Examples:
+  cambium train quickstart
+  cambium train vgg16-mnist --data-dir mnist/ --out runs/mine
+  cambium train vgg16-mnist-tutorial --set limit.train=2000 --set limit.test=500 --set epochs=1
+  cambium train my-recipe.yaml --json            one JSON event a line on stdout
+
+A recipe file:
+  name: my-pictures
+  data: { name: folder, dir: photos, validation: 0.1, test: 0.1 }
+  transforms:
+    - { kind: resize, height: 64, width: 64 }
+    - { kind: normalize, mean: [0.5], std: [0.5] }
+  model: { name: vgg11_bn, classifier: pooled }
+  optimizer: { name: adamw, lr: 1e-3 }
+  batchSize: 32
+  epochs: 10
+
+Ctrl-C saves a checkpoint of the current step and exits with 130; a second one exits at once.`,
+    )
+    .action(async (recipe: string, options: TrainCommandOptions) => {
+      const { trainCommand } = await import('./train.ts');
+      await trainCommand(recipe, options);
+    });
+
+  common(program.command('resume'))
+    .description('continue an interrupted run, bit for bit')
+    .argument('<run>', 'run folder')
+    .option('--data-dir <dir>', 'where the data files are now')
+    .option(
+      '--allow-change <field>',
+      'accept that this field of the recipe (or "data") differs; may be repeated',
+      collect,
+      [],
+    )
+    .option('--set <field=value>', 'change a field of the recipe (needs --allow-change)', collect, [])
+    .option('--checkpoint <name>', 'start from this checkpoint instead of the newest intact one')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cambium resume runs/vgg16-mnist-1
+  cambium resume runs/vgg16-mnist-1 --set epochs=5 --allow-change epochs`,
+    )
+    .action(async (run: string, options: ResumeCommandOptions) => {
+      const { resumeCommand } = await import('./train.ts');
+      await resumeCommand(run, options);
+    });
+
+  common(program.command('evaluate'))
+    .description('measure a trained model: the classification report')
+    .argument('<dir>', 'run or model folder')
+    .option('--data-dir <dir>', 'where the data files are')
+    .addOption(new Option('--split <part>', 'which part').choices(['test', 'validation', 'train']).default('test'))
+    .option('--limit <n>', 'measure the first n samples', positive('--limit'))
+    .option('--batch-size <n>', 'samples at a time', positive('--batch-size'))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cambium evaluate runs/vgg16-mnist-1 --data-dir mnist/
+  cambium evaluate runs/vgg16-mnist-1/model --json      {"accuracy":0.99,"n":10000,"report":{...}}`,
+    )
+    .action(async (dir: string, options: EvaluateCommandOptions) => {
+      const { evaluateCommand } = await import('./evaluate.ts');
+      await evaluateCommand(dir, options);
+    });
+
+  common(program.command('predict'))
+    .description('label pictures with a trained model')
+    .argument('<dir>', 'run or model folder')
+    .argument('<file...>', 'pictures: PNG, JPEG, WebP, GIF, TIFF, AVIF of any size')
+    .option('--top <n>', 'how many classes to print', positive('--top'))
+    .option('--invert', 'exchange dark and light first')
+    .addHelpText(
+      'after',
+      `
+The preprocessing saved with the model is applied. MNIST digits are light on dark: for a photo of dark ink on paper
+give --invert.
+
+Examples:
+  cambium predict runs/vgg16-mnist-1 digit.png
+  cambium predict runs/vgg16-mnist-1 scan1.jpg scan2.jpg --invert --json`,
+    )
+    .action(async (dir: string, files: string[], options: PredictCommandOptions) => {
+      const { predictCommand } = await import('./predict.ts');
+      await predictCommand(dir, files, options);
+    });
+
+  common(program.command('data'))
+    .description('show a data set: counts, pixel statistics, duplicates, suspect labels, samples')
+    .argument('<data>', 'mnist, digits, or a folder with one subdirectory a class')
+    .option('--data-dir <dir>', 'where the MNIST files are')
+    .option('--out <file>', 'write the card as JSON to this file too')
+    .option('--limit <n>', 'look at the first n samples of each part', positive('--limit'))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cambium data mnist --data-dir mnist/
+  cambium data digits --out digits-card.json
+  cambium data photos/ --json`,
+    )
+    .action(async (name: string, options: DataCommandOptions) => {
+      const { dataCommand } = await import('./data.ts');
+      await dataCommand(name, options);
+    });
+
+  common(program.command('models'))
+    .description('list the models a recipe can name, and the built-in recipes')
+    .addHelpText('after', '\nExamples:\n  cambium models\n  cambium models --json')
+    .action(async (options: CommonOptions) => {
+      const { modelsCommand } = await import('./models.ts');
+      await modelsCommand(options);
+    });
+
+  common(program.command('plan'))
+    .description('parameters, work and peak memory of a recipe, before anything runs')
+    .argument('<recipe>', 'built-in name, or a .yaml, .json or .ts file')
+    .option('--data-dir <dir>', 'where the data files are')
+    .option('--set <field=value>', 'change a field of the recipe; may be repeated', collect, [])
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cambium plan vgg16-mnist-tutorial
+  cambium plan vgg16-mnist --set batchSize=256 --json`,
+    )
+    .action(async (recipe: string, options: TrainCommandOptions) => {
+      const { planCommand } = await import('./plan.ts');
+      await planCommand(recipe, options);
+    });
+
+  common(program.command('doctor'))
+    .description('which engine runs here, with how many threads, and why')
+    .addHelpText('after', '\nExamples:\n  cambium doctor\n  CAMBIUM_BACKEND=reference cambium doctor --json')
+    .action(async (options: CommonOptions) => {
+      const { doctorCommand } = await import('./doctor.ts');
+      await doctorCommand(options);
+    });
+  return program;
+}
+
+function common(command: Command): Command {
+  return command
+    .option('--json', 'results as JSON on stdout, and nothing else there')
+    .option('--debug', 'show where an error happened');
+}
+
+/** Runs one command line; sets the exit code. */
+export async function main(args: readonly string[]): Promise<void> {
+  toleratePipes();
+  const program = buildProgram();
+  for (const command of [program, ...program.commands])
+    command.exitOverride().configureOutput({ outputError: () => {} });
+  try {
+    if (args.length === 0) throw new ConfigError('USAGE', 'expected a command', { hint: 'cambium --help lists them' });
+    await program.parseAsync([...args], { from: 'user' });
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return;
+    const failure = error instanceof CommanderError ? usageError(error, program, args) : error;
+    const flags = { json: args.includes('--json'), debug: args.includes('--debug') };
+    process.exitCode = await reportError(failure, flags);
+    // Nothing may keep a failed command alive: no open handle, no queued native step.
+    process.exit();
+  }
+}
+
+function usageError(error: CommanderError, program: Command, args: readonly string[]): CambiumError {
+  const [message, suggestion] = error.message.replace(/^error: /, '').split('\n');
+  const near = /\(Did you mean (.*)\?\)/.exec(suggestion ?? '')?.[1] ?? nearestCommand(message ?? '', program);
+  const command = program.commands.find((c) => c.name() === args[0]);
+  const help = `cambium ${command ? `${command.name()} ` : ''}--help`;
+  return new ConfigError('USAGE', message ?? error.message, {
+    hint: near === undefined ? `see ${help}` : `did you mean ${near}? see ${help}`,
+  });
+}
+
+function nearestCommand(message: string, program: Command): string | undefined {
+  const word = /unknown command '(.*)'/.exec(message)?.[1];
+  return word === undefined
+    ? undefined
+    : nearest(
+        word,
+        program.commands.map((c) => c.name()),
+      );
+}

@@ -1,0 +1,61 @@
+/** What surrounds every module's forward: hooks see its output, and an error learns which layer it came from. */
+import { CambiumError, formatShape, type Shape } from '../base/index.ts';
+import { Tensor } from '../tensor/index.ts';
+import type { Module } from './module.ts';
+
+/** Called after each module's forward with its dotted path ('' for the root); summaries and the search for a first NaN use it. */
+export type ForwardHook = (path: string, module: Module, output: Tensor) => void;
+
+let active: { readonly paths: ReadonlyMap<Module, string>; readonly hook: ForwardHook } | undefined;
+
+// Where an error on its way up was thrown, so that each module it passes can lengthen the path.
+const origins = new WeakMap<Error, { module: Module; inside: string; message: string; input: Shape | undefined }>();
+
+/** Calls `hook` after the forward of `root` and every module below it, while `body` runs. */
+export function withForwardHook<T>(root: Module, hook: ForwardHook, body: () => T): T {
+  const outer = active;
+  active = { paths: new Map([...root.namedModules()].map(([path, module]) => [module, path])), hook };
+  try {
+    return body();
+  } finally {
+    active = outer;
+  }
+}
+
+/** `forward` of `module` with errors located and hooks called. */
+export function traced(module: Module, forward: (...args: unknown[]) => Tensor, args: unknown[]): Tensor {
+  let output: Tensor;
+  try {
+    output = forward.apply(module, args);
+  } catch (error) {
+    if (error instanceof CambiumError) locate(error, module, args[0]);
+    throw error;
+  }
+  const path = active?.paths.get(module);
+  if (path !== undefined) active?.hook(path, module, output);
+  return output;
+}
+
+/** Names the layer in an error. The innermost module that sees it is the culprit; those around it complete its path. */
+function locate(error: CambiumError, module: Module, input: unknown): void {
+  let origin = origins.get(error);
+  if (!origin) {
+    const shape = input instanceof Tensor ? input.shape : undefined;
+    origin = { module, inside: error.details.layer ?? '', message: error.message, input: shape };
+    origins.set(error, origin);
+  }
+  const path = pathWithin(module, origin.module);
+  if (path === undefined) return;
+  const full = [path, origin.inside].filter(Boolean).join('.');
+  if (full) error.details.layer = full;
+  const input_ = origin.input ? `, input ${formatShape(origin.input)}` : '';
+  const message = `${origin.message}; in ${path ? `${path} = ` : ''}${origin.module}${input_}`;
+  // The stack keeps the user's line; only its first line repeats the message.
+  if (error.stack) error.stack = error.stack.replace(error.message, () => message);
+  error.message = message;
+}
+
+function pathWithin(root: Module, wanted: Module): string | undefined {
+  for (const [path, module] of root.namedModules()) if (module === wanted) return path;
+  return undefined;
+}

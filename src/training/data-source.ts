@@ -1,0 +1,194 @@
+/** From a recipe's `data` to the three parts of a run: finds the set, splits it, caps it, and names it by its hash. */
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { ConfigError, NetworkError, printable } from '../base/errors.ts';
+import {
+  contentHash,
+  type Dataset,
+  digits,
+  findDuplicates,
+  type ImageSample,
+  InMemoryImageDataset,
+  imageFolder,
+  loadMnist,
+  mnistFiles,
+  splitDataset,
+  take,
+} from '../data/index.ts';
+import { cacheDir, exists } from '../io/index.ts';
+import type { Recipe } from './recipe.ts';
+
+export type Images = Dataset<ImageSample>;
+
+export interface RunData {
+  /** The recipe with the data really used: `digits` where MNIST could not be had. */
+  readonly recipe: Recipe;
+  readonly train: Images;
+  readonly validation?: Images;
+  readonly test?: Images;
+}
+
+export interface DataRequest {
+  /** Overrides the recipe's `data.dir`. */
+  dataDir?: string;
+  /** Told what people should know: a fall-back, duplicates. */
+  notify?: (text: string) => void | Promise<void>;
+  /** Class names of a trained model, for a folder. */
+  classes?: readonly string[];
+}
+
+interface Parts {
+  recipe: Recipe;
+  train: Images;
+  validation?: Images;
+  test?: Images;
+}
+
+/** @throws DataError, IoError, NetworkError, ConfigError. */
+export async function loadRunData(recipe: Recipe, request: DataRequest = {}): Promise<RunData> {
+  const parts = await splitParts(await loadParts(recipe, request));
+  const { limit, data } = parts.recipe;
+  const cap = async (part: Images | undefined, count: number | undefined): Promise<Images | undefined> => {
+    if (!part || count === undefined || count >= part.length) return part;
+    // A folder is sorted by class: its first samples would all be alike.
+    if (data.name !== 'folder') return take(part, count);
+    const { chosen } = await splitDataset(part, { chosen: count }, { seed: parts.recipe.seed });
+    return chosen;
+  };
+  return {
+    recipe: parts.recipe,
+    train: (await cap(parts.train, limit.train)) as Images,
+    validation: await cap(parts.validation, limit.validation),
+    test: await cap(parts.test, limit.test),
+  };
+}
+
+async function loadParts(recipe: Recipe, { dataDir, notify, classes }: DataRequest): Promise<Parts> {
+  const { data } = recipe;
+  const dir = dataDir ?? data.dir;
+  if (data.name === 'folder') return loadFolder(recipe, dir, classes);
+  if (data.name === 'mnist') {
+    try {
+      if (dir === undefined) await checkReachable();
+      const [train, test] = [
+        await loadMnist({ split: 'train', dataDir: dir }),
+        await loadMnist({ split: 'test', dataDir: dir }),
+      ];
+      return { recipe, train, test };
+    } catch (error) {
+      // A directory given by hand is an order; only a failed download has a stand-in.
+      if (!(error instanceof NetworkError) || dir !== undefined) throw error;
+      await notify?.(
+        `MNIST is not in the cache and cannot be downloaded (${error.code}): using the built-in data set "digits" instead; ` +
+          'pass --data-dir DIR with the four MNIST .gz files to train on MNIST',
+      );
+    }
+  }
+  const { train, test } = data.digits ?? {};
+  return {
+    recipe: { ...recipe, data: { ...data, name: 'digits' } },
+    train: digits({ split: 'train', size: train }),
+    test: digits({ split: 'test', size: test }),
+  };
+}
+
+/** A folder with train/ and test/ (and validation/ or val/) holds parts; any other is one set to be split. */
+async function loadFolder(recipe: Recipe, dir: string | undefined, classes?: readonly string[]): Promise<Parts> {
+  if (dir === undefined)
+    throw new ConfigError('RECIPE_INVALID', 'data.dir is missing: expected the folder with one subdirectory a class', {
+      field: 'data.dir',
+      hint: 'pass --data-dir DIR, or set data.dir',
+    });
+  const channels = recipe.data.channels ?? 3;
+  const has = (part: string): Promise<boolean> => exists(join(dir, part));
+  if (!(await has('train'))) return { recipe, train: await imageFolder(dir, { channels, classes }) };
+  const train = await imageFolder(join(dir, 'train'), { channels, classes, name: 'train' });
+  const names = classes ?? (train.schema.labels.label as { names: readonly string[] }).names;
+  const open = async (...parts: string[]): Promise<Images | undefined> => {
+    for (const part of parts)
+      if (await has(part)) return imageFolder(join(dir, part), { channels, classes: names, name: part });
+    return undefined;
+  };
+  return { recipe, train, validation: await open('validation', 'val'), test: await open('test') };
+}
+
+/** Takes validation (and a folder's test) samples out of the training part, in proportion to the classes. */
+async function splitParts(parts: Parts): Promise<Parts> {
+  const { recipe, train } = parts;
+  const { validation, test, name } = recipe.data;
+  const wanted = {
+    ...(parts.validation || validation === 0 ? {} : { validation }),
+    ...(parts.test || name !== 'folder' || !test ? {} : { test }),
+  };
+  // A fixed number that suits MNIST may be most of a smaller set: then a tenth has to do.
+  const fitted = Object.fromEntries(
+    Object.entries(wanted).map(([part, size]) => [part, size >= 1 && size > train.length / 2 ? 0.1 : size]),
+  );
+  if (Object.keys(fitted).length === 0) return parts;
+  const split: Record<string, Images> = await splitDataset(train, { train: 'rest', ...fitted }, { seed: recipe.seed });
+  return {
+    recipe,
+    train: split.train as Images,
+    validation: parts.validation ?? split.validation,
+    test: parts.test ?? split.test,
+  };
+}
+
+/** sha256 of each part: a run is resumed on the same samples only, and a report says what it measured. */
+export async function dataHashes(data: Omit<RunData, 'recipe'>): Promise<Record<string, string>> {
+  const hashes: Record<string, string> = {};
+  for (const part of ['train', 'validation', 'test'] as const) {
+    const dataset = data[part];
+    if (dataset) hashes[part] = await contentHash(dataset);
+  }
+  return hashes;
+}
+
+/** A sentence on pictures that occur in several parts, or nothing. Only for sets in memory: others would be decoded twice. */
+export async function leakNotice(data: Omit<RunData, 'recipe'>): Promise<string | undefined> {
+  const { train, validation, test } = data;
+  const parts: Record<string, Images> = { train };
+  if (validation) parts.validation = validation;
+  if (test) parts.test = test;
+  if (Object.values(parts).some((part) => part.schema.features.image?.kind !== 'image' || !inMemory(part)))
+    return undefined;
+  const { across } = await findDuplicates(parts);
+  if (across.length === 0) return undefined;
+  const [first] = across;
+  const where = first?.members
+    .slice(0, 2)
+    .map(({ part, id }) => `${printable(part).slice(1, -1)} ${id}`)
+    .join(' = ');
+  return `${across.length} picture(s) occur in more than one part (${where}): the measured accuracy may be too high`;
+}
+
+// Views keep the size of what they show; folders have none.
+const inMemory = (part: Images): boolean =>
+  part instanceof InMemoryImageDataset ||
+  (part.schema.features.image as { height: number | null } | undefined)?.height !== null;
+
+const HOSTS = ['ossci-datasets.s3.amazonaws.com', 'storage.googleapis.com'];
+
+// Offline must be noticed at once: a download would try for a minute.
+async function checkReachable(): Promise<void> {
+  const files = Object.values(mnistFiles).flatMap(({ images, labels }) => [images.name, labels.name]);
+  const cached = await Promise.all(files.map((file) => exists(join(cacheDir(), 'mnist', file))));
+  if (cached.every(Boolean) || process.env.CAMBIUM_OFFLINE) return;
+  const answers = await Promise.all(HOSTS.map((host) => answersOn443(host)));
+  if (!answers.some(Boolean))
+    throw new NetworkError('OFFLINE', 'no mirror of MNIST answers', { expected: HOSTS, hint: 'pass --data-dir DIR' });
+}
+
+const answersOn443 = (host: string, timeout = 3000): Promise<boolean> =>
+  new Promise((done) => {
+    const socket = connect({ host, port: 443 });
+    const finish = (answer: boolean): void => {
+      socket.destroy();
+      clearTimeout(timer);
+      done(answer);
+    };
+    // A name server that never answers is not covered by the socket's own timeout.
+    const timer = setTimeout(() => finish(false), timeout);
+    socket.once('connect', () => finish(true));
+    socket.once('error', () => finish(false));
+  });

@@ -1,0 +1,228 @@
+/** Level two of the API: one call that trains a model on data and returns typed results. The command line is built on it. */
+import { ArgumentError } from '../base/errors.ts';
+import {
+  classNames,
+  DataLoader,
+  describeSchema,
+  imageFeature,
+  type Transform,
+  validateTransforms,
+} from '../data/index.ts';
+import type { Json } from '../io/index.ts';
+import type { Module } from '../nn/index.ts';
+import { imageClassification, type Task } from '../tasks/index.ts';
+import { planAndDiscard } from '../tensor/index.ts';
+import { type CheckpointStore, inMemory, inStore, restoreSnapshot, type Snapshot } from './checkpointing.ts';
+import type { Images } from './data-source.ts';
+import { type Evaluation, evaluate, majorityBaseline } from './evaluate.ts';
+import type { Listener, Measures } from './events.ts';
+import { saveModelFolder } from './model-folder.ts';
+import { planRun, type RunPlan } from './plan.ts';
+import { makeOptimizer, makeSchedule, type OptimizerOptions, type ScheduleOptions, settingsText } from './schedule.ts';
+import type { SignalWatch } from './signals.ts';
+import { stepNeeds } from './step-needs.ts';
+import type { Best, EpochRecord, TrainState } from './train-state.ts';
+import { type Clip, TrainStep } from './train-step.ts';
+import { trainLoop } from './trainer.ts';
+
+export interface FineTuneOptions {
+  model: Module;
+  data: { train: Images; validation?: Images; test?: Images };
+  /** Image classification over the data's classes unless told. */
+  task?: Task;
+  transforms?: readonly Transform[];
+  /** AdamW with lr 1e-3 unless told. */
+  optimizer?: OptimizerOptions;
+  schedule?: ScheduleOptions;
+  epochs?: number;
+  batchSize?: number;
+  /** Twice the batch size unless told. */
+  evalBatchSize?: number;
+  /** Batches whose gradients make one update. */
+  accumulate?: number;
+  clip?: Clip;
+  /** Names of parameters that stay as they are; `*` stands for anything: `['features.*']`. */
+  freeze?: readonly string[];
+  labelSmoothing?: number;
+  selectBy?: { metric: 'accuracy' | 'loss'; mode?: 'max' | 'min' };
+  earlyStopping?: { patience: number; minDelta?: number } | null;
+  seed?: number;
+  /** Called for every event; see events.ts. */
+  listeners?: readonly Listener[];
+  /** Folder to save the best model to; needs `architecture`. */
+  saveTo?: string;
+  /** Registered name and options `model` was built from. */
+  architecture?: { readonly name: string } & Readonly<Record<string, unknown>>;
+  origin?: Json;
+  /** Refuse to start when the plan exceeds the memory there is; true unless told. */
+  checkMemory?: boolean;
+  /** Checkpoints and resume; a run folder brings them. */
+  checkpoints?: { store: CheckpointStore; everySteps?: number; resumeFrom?: Snapshot };
+  signals?: SignalWatch;
+}
+
+export interface TrainResult {
+  readonly epochs: number;
+  readonly steps: number;
+  readonly history: readonly EpochRecord[];
+  readonly best: Best | null;
+  readonly stoppedEarly: boolean;
+  readonly seconds: number;
+  /** Of the best weights. */
+  readonly validation?: Measures;
+  readonly test?: Evaluation & { readonly baseline: { readonly label: string; readonly accuracy: number } };
+  readonly modelDir?: string;
+  readonly weightsHash?: string;
+}
+
+export interface FineTuneResult extends TrainResult {
+  /** The model with its best weights, in evaluation mode. */
+  readonly model: Module;
+  readonly task: Task;
+  readonly plan: RunPlan;
+}
+
+/**
+ * Trains `model`, keeps the best epoch's weights and measures them once on the test part.
+ * @example const { model, test } = await fineTune({ model: mnistCnn(), data, epochs: 2 });
+ * @throws MemoryError before the first step when it will not fit; NumericError at the step that met NaN; RunStopped.
+ */
+export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult> {
+  const start = performance.now();
+  const prepared = prepare(options);
+  const { model, data, listeners = [], signals } = options;
+  const { task, optimizer, transforms, evalBatchSize, schedule, loader, plan } = prepared;
+  const emit: Listener = async (event) => {
+    for (const listener of listeners) await listener(event);
+  };
+  const { store, everySteps = 0, resumeFrom } = options.checkpoints ?? {};
+  const checkpoints = store
+    ? inStore(store, model, optimizer, (text) => emit({ type: 'notice', text }))
+    : inMemory(model);
+  let state: TrainState | undefined;
+  if (store && resumeFrom) state = await restoreSnapshot(resumeFrom, model, optimizer, store.dir);
+
+  const measure = (part: Images, stop?: () => boolean): Promise<Evaluation | undefined> =>
+    evaluate(model, task, part, { batchSize: evalBatchSize, transforms, stop });
+  const { validation } = data;
+  const { metric, mode } = options.selectBy ?? { metric: 'accuracy' };
+  const end = await trainLoop({
+    step: prepared.step,
+    loader,
+    epochs: prepared.epochs,
+    accumulate: prepared.accumulate,
+    seed: prepared.seed,
+    schedule,
+    ...(validation && {
+      validate: async (stop) => {
+        const found = await measure(validation, stop);
+        return found && { loss: found.loss, accuracy: found.accuracy };
+      },
+    }),
+    selectBy: { metric, mode: mode ?? (metric === 'loss' ? 'min' : 'max') },
+    earlyStopping: options.earlyStopping && { minDelta: 0, ...options.earlyStopping },
+    checkpoints,
+    everySteps,
+    plan,
+    samples: { train: data.train.length, validation: validation?.length ?? 0, test: data.test?.length ?? 0 },
+    listeners,
+    signals,
+    state,
+  });
+  prepared.step.release();
+  await checkpoints.restoreBest();
+
+  const { saveTo, architecture } = options;
+  let weightsHash: string | undefined;
+  if (saveTo !== undefined && architecture) {
+    const image = imageFeature(data.train.schema);
+    const { origin } = options;
+    const description = { model: architecture, classes: task.classes, image, transforms, origin };
+    weightsHash = await saveModelFolder(saveTo, model, description);
+  }
+  const test = data.test && (await measure(data.test));
+  const result: TrainResult = {
+    epochs: end.epoch,
+    steps: end.step,
+    history: end.history,
+    best: end.best,
+    stoppedEarly: end.stoppedEarly,
+    seconds: (performance.now() - start) / 1000,
+    validation: end.history.find(({ epoch }) => epoch === end.best?.epoch)?.validation,
+    test: test && { ...test, baseline: majorityBaseline(test.counts, task.classes) },
+    modelDir: weightsHash === undefined ? undefined : saveTo,
+    weightsHash,
+  };
+  return { ...result, model: model.eval(), task, plan };
+}
+
+/** The plan alone: what `fineTune` with these options would take. Trains nothing. @throws MemoryError if `check`. */
+export const planFineTune = (options: FineTuneOptions, check = false): RunPlan =>
+  prepare({ ...options, checkMemory: check }).plan;
+
+function prepare(options: FineTuneOptions) {
+  const { model, data, transforms = [], epochs = 1, batchSize = 32, accumulate = 1, clip = {}, seed = 0 } = options;
+  const { optimizer: optimizerOptions = { name: 'adamw', lr: 1e-3 } as const, labelSmoothing = 0 } = options;
+  const scheduleOptions = options.schedule ?? ({ name: 'constant' } as const);
+  for (const [field, value] of Object.entries({ epochs, batchSize, accumulate }))
+    if (!Number.isInteger(value) || value < 1)
+      throw new ArgumentError('OPTION_INVALID', `${field}: expected a whole number above 0, found ${value}`, { field });
+  if (options.saveTo !== undefined && !options.architecture)
+    throw new ArgumentError('OPTION_INVALID', 'saveTo needs architecture: the name and options of the model', {
+      field: 'architecture',
+    });
+  freeze(model, options.freeze ?? []);
+  const schema = data.train.schema;
+  const { graph, modelSize } = validateTransforms(transforms, schema);
+  const task = options.task ?? imageClassification({ classes: classNames(schema), transforms: graph, labelSmoothing });
+  const loader = new DataLoader(data.train, { batchSize, shuffle: true, seed, transforms });
+  const named = model.namedParameters();
+  const parameters = named.map(({ variable }) => variable).filter((variable) => variable.requiresGrad);
+  const newOptimizer = () => makeOptimizer(optimizerOptions, named);
+  const optimizer = newOptimizer();
+  const stepsPerEpoch = Math.ceil(loader.length / accumulate);
+  const steps = epochs * stepsPerEpoch;
+  const schedule = makeSchedule(scheduleOptions, { lr: optimizerOptions.lr, totalSteps: steps, stepsPerEpoch });
+  const evalBatch = (size: number): number => options.evalBatchSize ?? 2 * size;
+  const evaluated = Math.max(data.validation?.length ?? 0, data.test?.length ?? 0);
+  const { name = model.constructor.name } = options.architecture ?? {};
+  const { height, width, channels } = modelSize;
+  const request = { model, task, dataset: data.train, transforms, optimizer: newOptimizer, clip, accumulate };
+  const plan = planRun(
+    {
+      model: `${name} on ${channels}x${height}x${width} (${describeSchema(schema)})`,
+      parameters: named.reduce((sum, { variable }) => sum + variable.size, 0),
+      trainable: parameters.reduce((sum, variable) => sum + variable.size, 0),
+      batchSize,
+      accumulate,
+      steps,
+      settings: settingsText(optimizerOptions, scheduleOptions, { labelSmoothing, clip }),
+      needs: (size) =>
+        stepNeeds(
+          { ...request, evalBatchSize: (b) => Math.min(evaluated, evalBatch(b)) },
+          Math.min(size, data.train.length),
+        ),
+    },
+    { check: options.checkMemory ?? true },
+  );
+  // Nothing of the planning may be left for the first step.
+  planAndDiscard([]);
+  const step = new TrainStep({
+    model,
+    lossOf: (batch) => task.loss(model, batch),
+    optimizer,
+    parameters,
+    clip,
+  });
+  const evalBatchSize = evalBatch(batchSize);
+  return { task, loader, optimizer, schedule, step, plan, transforms, epochs, accumulate, seed, evalBatchSize };
+}
+
+/** `features.*` freezes every parameter whose name begins so; a name without `*` itself, or a module and all below it. */
+export function freeze(model: Module, patterns: readonly string[]): string[] {
+  return patterns.flatMap((pattern) => {
+    if (!pattern.includes('*')) return model.freeze(pattern);
+    const escaped = pattern.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'));
+    return model.freeze(new RegExp(`^${escaped.join('.*')}$`));
+  });
+}

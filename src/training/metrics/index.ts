@@ -1,0 +1,14 @@
+export * from './check-report.ts';
+export {
+  type AverageRow,
+  type ClassificationReport,
+  type ClassRow,
+  classificationReport,
+  formatReport,
+  type ReportOptions,
+  type ReportRows,
+  reportRows,
+} from './classification-report.ts';
+export * from './confusion-matrix.ts';
+export * from './mean.ts';
+export * from './wilson.ts';

@@ -1,0 +1,217 @@
+/**
+ * A trained model as a folder in Hugging Face's shape: model.safetensors, config.json, preprocessor_config.json. It is
+ * written beside its final place, read back into a fresh model, compared, and only then shown under its name.
+ */
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { ConfigError, DataError, IoError, printable } from '../base/errors.ts';
+import { type ImageFeature, imageClassSchema, parseTransforms, splitPipeline, type Transform } from '../data/index.ts';
+import {
+  exists,
+  ioError,
+  type Json,
+  readJson,
+  readSafetensors,
+  syncDirectory,
+  writeFileAtomic,
+  writeJson,
+  writeSafetensors,
+} from '../io/index.ts';
+import { createModel } from '../models/index.ts';
+import type { Module } from '../nn/index.ts';
+import { type ImageClassification, imageClassification } from '../tasks/index.ts';
+import { generator, type Tensor } from '../tensor/index.ts';
+import { arraysOf, restore } from './model-weights.ts';
+
+/** What, besides the weights, makes a model usable. */
+export interface ModelDescription {
+  /** Registered name and options: enough to build it. */
+  readonly model: { readonly name: string } & Readonly<Record<string, unknown>>;
+  readonly classes: readonly string[];
+  /** Pictures before the transforms; null sizes where they differed. */
+  readonly image: ImageFeature;
+  /** All of them; random ones only tell how it was trained. */
+  readonly transforms: readonly Transform[];
+  /** Where it comes from, for people and for `evaluate`: plain JSON. */
+  readonly origin?: Json;
+}
+
+export interface LoadedModel extends ModelDescription {
+  readonly dir: string;
+  readonly module: Module;
+  readonly task: ImageClassification;
+  /** Of model.safetensors. */
+  readonly weightsHash: string;
+}
+
+const FORMAT = 1;
+
+/** @returns the hash of the weights. @throws IoError; DataError SAVE_MISMATCH when what was written is not what was meant. */
+export async function saveModelFolder(dir: string, module: Module, description: ModelDescription): Promise<string> {
+  const draft = join(dirname(dir), `.${basename(dir)}.draft`);
+  try {
+    await rm(draft, { recursive: true, force: true });
+    await mkdir(draft, { recursive: true });
+    const weights = await writeSafetensors(join(draft, 'model.safetensors'), await arraysOf(module.stateDict()), {
+      format: 'pt',
+    });
+    await writeJson(join(draft, 'config.json'), configOf(description, weights));
+    await writeJson(join(draft, 'preprocessor_config.json'), {
+      processor_class: 'cambium',
+      format: FORMAT,
+      image: description.image,
+      transforms: description.transforms,
+    });
+    await writeFileAtomic(join(draft, 'README.md'), modelCard(description, weights.sha256));
+    await compare(module, await loadModelFolder(draft));
+    // The old folder must go first: a directory cannot be renamed onto one with files in it.
+    const old = `${draft}.old`;
+    if (await exists(dir)) await rename(dir, old);
+    await rename(draft, dir);
+    await syncDirectory(dirname(dir));
+    await rm(old, { recursive: true, force: true });
+    return weights.sha256;
+  } catch (cause) {
+    await rm(draft, { recursive: true, force: true }).catch(() => {});
+    throw ioError(cause, 'write', dir);
+  }
+}
+
+function configOf(
+  { model, classes, origin }: ModelDescription,
+  { sha256, bytes }: { sha256: string; bytes: number },
+): Json {
+  const id2label = Object.fromEntries(classes.map((label, i) => [String(i), label]));
+  const label2id = Object.fromEntries(classes.map((label, i) => [label, i]));
+  return {
+    model_type: 'cambium',
+    architectures: [model.name],
+    format: FORMAT,
+    model: model as unknown as Json,
+    problem_type: 'single_label_classification',
+    num_labels: classes.length,
+    id2label,
+    label2id,
+    weights: { file: 'model.safetensors', sha256, bytes },
+    ...(origin === undefined ? {} : { origin }),
+  };
+}
+
+const modelCard = ({ model, classes }: ModelDescription, sha256: string): string =>
+  `# ${model.name}\n\nImage classification into ${classes.length} classes, trained with Cambium.\n\n` +
+  `Use it: \`cambium predict . picture.png\`. Weights sha256: \`${sha256}\`.\n`;
+
+/** Bit-identical answers on a fixed picture, or it was not saved. */
+async function compare(module: Module, loaded: LoadedModel): Promise<void> {
+  const [mine, its] = [await logitsOf(module, loaded), await logitsOf(loaded.module, loaded)];
+  const differs = mine.findIndex((value, i) => !Object.is(value, its[i]));
+  if (differs >= 0)
+    throw new DataError(
+      'SAVE_MISMATCH',
+      `the saved model answers ${its[differs]} where the trained one says ${mine[differs]}`,
+      {
+        file: loaded.dir,
+        expected: mine[differs],
+        got: its[differs],
+      },
+    );
+}
+
+async function logitsOf(module: Module, { image, transforms, task }: LoadedModel): Promise<Float32Array> {
+  const resize = splitPipeline(transforms).host.findLast((t) => t.kind === 'resize' || t.kind === 'pad');
+  const height = resize?.height ?? image.height ?? 32;
+  const width = resize?.width ?? image.width ?? 32;
+  const data = Uint8Array.from(
+    { length: 2 * image.channels * height * width },
+    (_, i) => (i * 37 + (i >> 5) * 11) % 256,
+  );
+  const shape = [2, image.channels, height, width];
+  const training = module.training;
+  const logits: Tensor = task.logits(module, { image: { dtype: 'u8', shape, data } });
+  const values = (await logits.data()) as Float32Array;
+  module.train(training);
+  return values;
+}
+
+/** The folder of a model: `dir` itself, or `model/` in a run folder. @throws IoError MODEL_NOT_FOUND. */
+export async function findModelFolder(dir: string): Promise<string> {
+  for (const candidate of [dir, join(dir, 'model')]) if (await exists(join(candidate, 'config.json'))) return candidate;
+  if (!(await exists(dir)))
+    throw new IoError('FILE_NOT_FOUND', `there is no folder ${printable(dir)}`, {
+      file: dir,
+      expected: 'a run or model folder',
+    });
+  throw new IoError('MODEL_NOT_FOUND', `${printable(dir)} holds no trained model`, {
+    file: join(dir, 'model', 'config.json'),
+    expected: 'config.json and model.safetensors',
+    hint: 'a run has one when it is finished: cambium resume continues it',
+  });
+}
+
+/** @throws DataError for damaged or foreign files, IoError. */
+export async function loadModelFolder(dir: string): Promise<LoadedModel> {
+  const file = join(dir, 'config.json');
+  const config = object(await readJson(file), file, 'config');
+  const preprocessorFile = join(dir, 'preprocessor_config.json');
+  const preprocessor = object(await readJson(preprocessorFile), preprocessorFile, 'preprocessor');
+  if (config.model_type !== 'cambium' || config.format !== FORMAT)
+    throw new DataError('MODEL_FORMAT', `${printable(file)} is not a Cambium model of format ${FORMAT}`, {
+      file,
+      field: config.model_type === 'cambium' ? 'format' : 'model_type',
+      expected: config.model_type === 'cambium' ? FORMAT : 'cambium',
+      got: config.model_type === 'cambium' ? config.format : config.model_type,
+    });
+  const { name, ...options } = object(config.model, file, 'model');
+  const labels = object(config.id2label, file, 'id2label');
+  const classes = Object.keys(labels).map((_, i) => labels[String(i)]);
+  if (classes.length < 2 || !classes.every((label) => typeof label === 'string'))
+    bad(file, 'id2label', 'labels numbered from 0', config.id2label);
+  const weights = object(config.weights, file, 'weights');
+  const image = object(preprocessor.image, preprocessorFile, 'image') as unknown as ImageFeature;
+  const path = join(dir, 'model.safetensors');
+  const { tensors } = await readSafetensors(path, {
+    sha256: typeof weights.sha256 === 'string' ? weights.sha256 : bad(file, 'weights.sha256', 'a hash', weights.sha256),
+  });
+  try {
+    const schema = imageClassSchema(image.height, image.width, image.channels, classes as string[]);
+    const transforms = parseTransforms(preprocessor.transforms);
+    const { graph } = splitPipeline(transforms);
+    const { seed, stream } = generator;
+    const module = createModel(String(name), options);
+    Object.assign(generator, { seed, stream });
+    await restore(module.stateDict(), tensors, path);
+    return {
+      dir,
+      module,
+      model: { name: String(name), ...options },
+      classes: classes as string[],
+      image: schema.features.image as ImageFeature,
+      transforms,
+      task: imageClassification({ classes: classes as string[], transforms: graph }),
+      weightsHash: String(weights.sha256),
+      ...(config.origin === undefined ? {} : { origin: config.origin }),
+    };
+  } catch (cause) {
+    // In a recipe these are the user's mistakes, in a file they are damage.
+    if (!(cause instanceof ConfigError)) throw cause;
+    throw new DataError(cause.code, `${printable(dir)}: ${cause.message}`, { ...cause.details, file: dir, cause });
+  }
+}
+
+function object(value: unknown, file: string, field: string): Record<string, Json> {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, Json>;
+  return bad(file, field, 'an object', value);
+}
+
+function bad(file: string, field: string, expected: string, got: unknown): never {
+  throw new DataError(
+    'MODEL_CONFIG',
+    `${printable(file)}: ${field}: expected ${expected}, found ${printable(got ?? null)}`,
+    {
+      file,
+      field,
+      expected,
+      got,
+    },
+  );
+}

@@ -1,0 +1,168 @@
+/**
+ * What a recipe may say: every field of a training run, its type and default. Strict: an unknown field is an error, never
+ * ignored. Reading files and built-in recipes is the business of recipe-file.ts and recipes.ts.
+ */
+import { z } from 'zod';
+import type { Transform } from '../data/index.ts';
+
+const positiveInt = z.number().int().min(1).max(1e9);
+const count = z.number().int().min(0).max(1e9);
+const fraction = z.number().min(0).max(1);
+const learningRate = z.number().positive().max(1e10);
+/** A share of the samples (below 1) or a number of samples. */
+const partSize = z
+  .number()
+  .min(0)
+  .refine((v) => v < 1 || Number.isInteger(v), 'expected a fraction below 1 or a whole number of samples');
+/** A share of all steps (below 1) or a number of steps. */
+const duration = z.number().min(0);
+
+const betas = z.tuple([fraction, fraction]);
+const adam = {
+  lr: learningRate,
+  betas: betas.optional(),
+  eps: z.number().positive().optional(),
+  weightDecay: z.number().min(0).optional(),
+  /** PyTorch's own default decays everything; ours leaves bias and norm alone. */
+  decayBiasAndNorm: z.boolean().optional(),
+};
+
+const optimizerSchema = z.discriminatedUnion('name', [
+  z.strictObject({ name: z.literal('adamw'), ...adam }),
+  z.strictObject({ name: z.literal('adam'), ...adam }),
+  z.strictObject({
+    name: z.literal('sgd'),
+    lr: learningRate,
+    momentum: fraction.optional(),
+    nesterov: z.boolean().optional(),
+    weightDecay: z.number().min(0).optional(),
+    decayBiasAndNorm: z.boolean().optional(),
+  }),
+]);
+
+const scheduleSchema = z.discriminatedUnion('name', [
+  z.strictObject({ name: z.literal('constant'), warmup: duration.optional() }),
+  z.strictObject({ name: z.literal('linear'), warmup: duration.optional(), final: fraction.optional() }),
+  z.strictObject({ name: z.literal('cosine'), warmup: duration.optional(), final: fraction.optional() }),
+  /** Times `gamma` every `everyEpochs` epochs. */
+  z.strictObject({ name: z.literal('step'), everyEpochs: z.number().positive(), gamma: fraction.optional() }),
+  /** From lr / start up to lr at `peakAt` of the run, then down to lr / start / end; as PyTorch's OneCycleLR. */
+  z.strictObject({
+    name: z.literal('oneCycle'),
+    peakAt: fraction.optional(),
+    start: z.number().min(1).optional(),
+    end: z.number().min(1).optional(),
+  }),
+]);
+
+const dataSchema = z.strictObject({
+  name: z.enum(['mnist', 'digits', 'folder']),
+  /** Where the files are: the four MNIST .gz files, or one subdirectory a class. */
+  dir: z.string().min(1).optional(),
+  validation: partSize.default(0.1),
+  /** Of a folder without a test part of its own. */
+  test: partSize.optional(),
+  /** Of a folder's pictures; 3 unless told. */
+  channels: z.union([z.literal(1), z.literal(3)]).optional(),
+  /** How many pictures the built-in `digits` draws, also where it stands in for MNIST. */
+  digits: z.strictObject({ train: positiveInt.optional(), test: positiveInt.optional() }).optional(),
+});
+
+/** Names end up in paths and messages. */
+const name = z.string().regex(/^[\w][\w.-]{0,99}$/, 'expected letters, digits, "-", "_" and "."');
+
+export const recipeSchema = z.strictObject({
+  name,
+  description: z.string().max(2000).optional(),
+  seed: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
+  data: dataSchema,
+  /** Caps on the sizes of the parts. */
+  limit: z
+    .strictObject({ train: positiveInt.optional(), validation: positiveInt.optional(), test: positiveInt.optional() })
+    .default({}),
+  /** Checked against the pictures by the data floor, which names the transform. */
+  transforms: z.array(z.record(z.string(), z.unknown())).default([]),
+  /** A registered model and its options. */
+  model: z.looseObject({ name: z.string().min(1) }),
+  optimizer: optimizerSchema,
+  schedule: scheduleSchema.default({ name: 'constant' }),
+  batchSize: positiveInt,
+  /** Of validation and test; twice `batchSize` unless told. */
+  evalBatchSize: positiveInt.optional(),
+  epochs: z.number().int().min(1).max(1e6),
+  /** Batches whose gradients are summed into one update. */
+  accumulate: positiveInt.default(1),
+  clip: z.strictObject({ norm: z.number().positive().optional(), value: z.number().positive().optional() }).default({}),
+  /** Parameters left as they are: names, with `*` for anything. `features.*` trains the head alone. */
+  freeze: z.array(z.string().min(1)).default([]),
+  labelSmoothing: z.number().min(0).max(0.999).default(0),
+  /** Which epoch's weights are kept. */
+  selectBy: z
+    .strictObject({ metric: z.enum(['accuracy', 'loss']), mode: z.enum(['max', 'min']).optional() })
+    .default({ metric: 'accuracy' }),
+  /** Stops after `patience` epochs without an improvement of more than `minDelta`. */
+  earlyStopping: z
+    .strictObject({ patience: positiveInt, minDelta: z.number().min(0).default(0) })
+    .nullable()
+    .default(null),
+  checkpoint: z
+    .strictObject({
+      /** Besides the one at each epoch's end. 0: none. */
+      everySteps: count.default(0),
+      keepLast: positiveInt.default(2),
+    })
+    .prefault({}),
+});
+
+/** What a recipe file or object may look like: defaults may be left out. */
+export type RecipeInput = Omit<z.input<typeof recipeSchema>, 'transforms'> & { transforms?: readonly Transform[] };
+/** A recipe with every default filled in. */
+export type Recipe = z.output<typeof recipeSchema>;
+
+/** Types a recipe in a TypeScript file: `export default defineRecipe({ ... })`. */
+export const defineRecipe = (recipe: RecipeInput): RecipeInput => recipe;
+
+/** What the names of the fields are at a place of the schema, for "did you mean"; empty where anything goes. */
+export function fieldsAt(path: readonly PropertyKey[], value: unknown): string[] {
+  let schema: unknown = recipeSchema;
+  let here: unknown = value;
+  for (const key of path) {
+    const object = objectAt(schema, here);
+    if (!object || typeof key !== 'string') return [];
+    schema = object[key];
+    here = (here as Record<string, unknown> | undefined)?.[key];
+  }
+  return Object.keys(objectAt(schema, here) ?? {});
+}
+
+type Shape = Readonly<Record<string, unknown>>;
+interface Def {
+  type: string;
+  innerType?: unknown;
+  options?: readonly unknown[];
+  discriminator?: string;
+}
+
+// Through default/nullable/optional wrappers, and into the union's branch the value's `name` picks.
+function objectAt(schema: unknown, value: unknown): Shape | undefined {
+  const def = (schema as { _zod?: { def?: Def } } | undefined)?._zod?.def;
+  if (!def) return undefined;
+  if (def.innerType !== undefined) return objectAt(def.innerType, value);
+  if (def.options && def.discriminator !== undefined) {
+    const wanted = (value as Record<string, unknown> | undefined)?.[def.discriminator];
+    const shapes = def.options.map((option) => objectAt(option, undefined) ?? {});
+    const literal = (shape: Shape): unknown =>
+      (shape[def.discriminator as string] as { value?: unknown } | undefined)?.value;
+    return shapes.find((shape) => literal(shape) === wanted) ?? Object.assign({}, ...shapes);
+  }
+  return (schema as { shape?: Shape }).shape;
+}
+
+/** Every field by its dotted path, as `--set` takes them. */
+export function allFields(value: unknown, prefix: readonly string[] = []): string[] {
+  return fieldsAt(prefix, value).flatMap((key) => {
+    const path = [...prefix, key];
+    const below = allFields(value, path);
+    return below.length > 0 ? below : [path.join('.')];
+  });
+}

@@ -1,0 +1,97 @@
+/** Asks the engine what a training step and an evaluation step of a model would need, without running or allocating them. */
+import { type Batch, DataLoader, type Transform } from '../data/index.ts';
+import type { Module } from '../nn/index.ts';
+import type { Optimizer } from '../optim/index.ts';
+import type { Task } from '../tasks/index.ts';
+import { generator, planAndDiscard } from '../tensor/index.ts';
+import type { Images } from './data-source.ts';
+import type { StepNeeds } from './plan.ts';
+import { type Clip, TrainStep } from './train-step.ts';
+
+export interface NeedsRequest {
+  readonly model: Module;
+  readonly task: Task;
+  readonly dataset: Images;
+  readonly transforms: readonly Transform[];
+  /** A fresh one: planning touches its state. */
+  readonly optimizer: () => Optimizer;
+  readonly clip: Clip;
+  readonly accumulate: number;
+  /** Of evaluation, at a training batch size; 0 where nothing is evaluated. */
+  readonly evalBatchSize: (batchSize: number) => number;
+}
+
+// Batches alive at once: the one computed and the two the loader makes ahead, plus one between the two.
+const BATCHES_AHEAD = 4;
+
+/** The needs of training at `batchSize`. */
+export function stepNeeds(request: NeedsRequest, batchSize: number): StepNeeds {
+  const { model, task, accumulate, clip } = request;
+  const size = batchSizeOf(request);
+  const evalBatch = request.evalBatchSize(batchSize);
+  const batchBytes = size * (batchSize * (BATCHES_AHEAD + accumulate - 1) + evalBatch * BATCHES_AHEAD);
+  // Far beyond any machine: not worth a graph.
+  if (batchBytes > 2 ** 40)
+    return { stateBytes: 0, arenaBytes: batchBytes * 16, scratchBytes: 0, batchBytes, flops: 0 };
+
+  const { seed, stream } = generator;
+  const named = model.namedParameters();
+  const parameters = named.map(({ variable }) => variable).filter((variable) => variable.requiresGrad);
+  const step = new TrainStep({
+    model,
+    lossOf: (batch) => task.loss(model, batch),
+    optimizer: request.optimizer(),
+    parameters,
+    clip,
+  });
+  const batch = zeroBatch(request, batchSize);
+  const alone = accumulate === 1;
+  const plans = [planAndDiscard([step.build(batch, 1 / accumulate, true, alone).node])];
+  if (!alone) plans.push(planAndDiscard([step.build(batch, 1 / accumulate, false, true).node]));
+  step.release();
+  const last = plans.at(-1) as (typeof plans)[number];
+  if (evalBatch > 0) {
+    const { loss, predictions } = task.evaluate(model, zeroBatch(request, evalBatch));
+    plans.push(planAndDiscard([loss.node, predictions.node]));
+  }
+  model.train();
+  Object.assign(generator, { seed, stream });
+
+  const allocated = [...model.stateDict().values()].reduce((sum, v) => sum + (v.storage.data?.byteLength ?? 0), 0);
+  return {
+    stateBytes: Math.max(0, last.inputBytes - batch.image.data.byteLength - allocated),
+    arenaBytes: Math.max(...plans.map((plan) => plan.arenaBytes)),
+    scratchBytes: Math.max(...plans.map((plan) => plan.scratchBytes)),
+    batchBytes,
+    flops: accumulate * (plans[0]?.flops ?? 0),
+  };
+}
+
+function loaderOf({ dataset, transforms }: NeedsRequest): DataLoader {
+  return new DataLoader(dataset, { batchSize: 1, transforms });
+}
+
+/** Bytes of one sample as it travels. */
+function batchSizeOf(request: NeedsRequest): number {
+  const { height, width, channels } = sizeOf(request);
+  return height * width * channels;
+}
+
+const sizeOf = (request: NeedsRequest) =>
+  (loaderOf(request).pipelines.image as { hostSize: { height: number; width: number; channels: number } }).hostSize;
+
+function zeroBatch(request: NeedsRequest, size: number): Batch {
+  const { height, width, channels } = sizeOf(request);
+  return {
+    image: {
+      dtype: 'u8',
+      shape: [size, channels, height, width],
+      data: new Uint8Array(size * channels * height * width),
+    },
+    label: { dtype: 'i32', shape: [size], data: new Int32Array(size) },
+    ids: new Int32Array(size),
+    epoch: 0,
+    index: 0,
+    size,
+  };
+}

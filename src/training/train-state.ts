@@ -1,0 +1,97 @@
+/** Where a run stands between two updates: plain JSON, so that a checkpoint holds all of it. Weights travel beside it. */
+import { DataError, printable } from '../base/errors.ts';
+import type { Measures } from './events.ts';
+
+export interface EpochRecord {
+  /** From 1. */
+  readonly epoch: number;
+  readonly step: number;
+  readonly trainLoss: number;
+  readonly lr: number;
+  readonly validation?: Measures;
+}
+
+export interface Best {
+  readonly epoch: number;
+  readonly step: number;
+  readonly value: number;
+}
+
+export interface TrainState {
+  /** Updates done. */
+  step: number;
+  /** Batches run: names the random numbers of the next one. */
+  microStep: number;
+  /** Epochs completed, validation included. */
+  epoch: number;
+  /** Batches consumed of the epoch begun. */
+  batch: number;
+  /** Sum of the losses of the epoch's samples so far, and how many they are. */
+  lossSum: number;
+  lossCount: number;
+  best: Best | null;
+  /** Epochs since the best. */
+  sinceBest: number;
+  stoppedEarly: boolean;
+  history: EpochRecord[];
+}
+
+export const newState = (): TrainState => ({
+  step: 0,
+  microStep: 0,
+  epoch: 0,
+  batch: 0,
+  lossSum: 0,
+  lossCount: 0,
+  best: null,
+  sinceBest: 0,
+  stoppedEarly: false,
+  history: [],
+});
+
+/** A state read from a checkpoint, checked. @throws DataError CHECKPOINT_STATE naming the field. */
+export function parseState(value: unknown, file: string): TrainState {
+  const fail = (field: string, got: unknown): never => {
+    throw new DataError('CHECKPOINT_STATE', `${printable(file)}: ${field} is ${printable(got)}`, { file, field, got });
+  };
+  const row = (typeof value === 'object' && value !== null ? value : fail('state', value)) as Record<string, unknown>;
+  for (const field of ['step', 'microStep', 'epoch', 'batch', 'lossCount', 'sinceBest'])
+    if (!Number.isSafeInteger(row[field]) || (row[field] as number) < 0) fail(field, row[field]);
+  if (!Number.isFinite(row.lossSum)) fail('lossSum', row.lossSum);
+  if (typeof row.stoppedEarly !== 'boolean') fail('stoppedEarly', row.stoppedEarly);
+  if (!Array.isArray(row.history)) fail('history', row.history);
+  const best = row.best as Best | null;
+  if (best !== null && !(Number.isFinite(best?.value) && Number.isSafeInteger(best.epoch))) fail('best', best);
+  return structuredClone(row) as unknown as TrainState;
+}
+
+export interface Selection {
+  readonly metric: 'accuracy' | 'loss';
+  readonly mode: 'max' | 'min';
+}
+
+/** Whether `value` is better than the best so far by more than `minDelta`. NaN never is. */
+export const isBetter = (value: number, best: Best | null, mode: 'max' | 'min', minDelta = 0): boolean =>
+  best === null ? !Number.isNaN(value) : mode === 'max' ? value > best.value + minDelta : value < best.value - minDelta;
+
+/** Notes what an epoch gave; says whether it is the best so far. */
+export function recordEpoch(
+  state: TrainState,
+  record: EpochRecord,
+  { metric, mode }: Selection,
+  minDelta = 0,
+): boolean {
+  state.history.push(record);
+  // Without validation data the training loss is all there is to go by.
+  const value = record.validation ? record.validation[metric] : record.trainLoss;
+  const direction = record.validation ? mode : 'min';
+  const enough = isBetter(value, state.best, direction, minDelta);
+  const best = isBetter(value, state.best, direction);
+  state.sinceBest = enough ? 0 : state.sinceBest + 1;
+  if (best) state.best = { epoch: record.epoch, step: record.step, value };
+  state.epoch = record.epoch;
+  state.batch = 0;
+  state.lossSum = 0;
+  state.lossCount = 0;
+  return best;
+}

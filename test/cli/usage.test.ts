@@ -1,0 +1,138 @@
+/** Help, versions, mistakes on the command line and in recipes: exit codes, one line, a hint, no stack. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { cambium, ensureBuilt, scratch } from './run-cli.ts';
+
+beforeAll(ensureBuilt, 120_000);
+
+const noStack = (text: string): void => {
+  expect(text).not.toMatch(/\n\s+at .*:\d+:\d+/);
+  expect(text).not.toMatch(/TypeError|RangeError|SyntaxError|ENOENT: /);
+};
+
+describe('help', () => {
+  it('answers at once', async () => {
+    const times: number[] = [];
+    for (let i = 0; i < 3; i++) {
+      const start = performance.now();
+      const { code, stdout } = await cambium(['--help']);
+      times.push(performance.now() - start);
+      expect(code).toBe(0);
+      expect(stdout).toContain('Examples:');
+    }
+    // 200 ms on a quiet machine; tests share theirs.
+    expect(Math.min(...times)).toBeLessThan(400);
+  });
+
+  it.each(['train', 'resume', 'evaluate', 'predict', 'data', 'models', 'plan', 'doctor'])(
+    '%s --help has examples',
+    async (command) => {
+      const { code, stdout } = await cambium([command, '--help']);
+      expect(code).toBe(0);
+      expect(stdout).toContain('Examples:');
+    },
+  );
+
+  it('prints the version', async () => {
+    expect((await cambium(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+});
+
+describe('mistakes', () => {
+  const dir = scratch();
+  const recipe = join(dir, 'bad.yaml');
+  writeFileSync(recipe, 'name: x\ndata: { name: digits }\nmodel: { name: mlp }\nbatchsize: 3\n');
+
+  it.each([
+    ['no command', [], 2, /cambium --help/],
+    ['unknown command', ['trian', 'quickstart'], 2, /did you mean train/],
+    ['unknown option', ['train', 'quickstart', '--data-dri', 'x'], 2, /did you mean --data-dir/],
+    ['missing argument', ['train'], 2, /recipe/],
+    ['bad choice', ['evaluate', '.', '--split', 'tset'], 2, /test/],
+    ['bad number', ['data', 'digits', '--limit', '-3'], 2, /--limit/],
+    ['unknown recipe', ['train', 'vgg16-mnits'], 2, /did you mean vgg16-mnist/],
+    ['unknown field', ['train', 'quickstart', '--set', 'optimizer.lrr=1'], 2, /optimizer\.lr\b/],
+    ['wrong type', ['train', 'quickstart', '--set', 'epochs=soon'], 2, /epochs/],
+    ['negative batch', ['plan', 'quickstart', '--set', 'batchSize=-1'], 2, /batchSize/],
+    ['recipe file', ['train', recipe], 2, /bad\.yaml":4:1.*\n.*batchSize/],
+    ['unknown model', ['plan', 'quickstart', '--set', 'model.name=vgg61', '--set', 'data.name=digits'], 2, /vgg16/],
+    ['unknown data', ['data', 'mnits'], 2, /did you mean mnist/],
+    ['no data', ['train', 'quickstart', '--data-dir', dir, '--out', join(dir, 'r')], 4, /train-images/],
+    ['no run', ['evaluate', join(dir, 'nowhere')], 4, /nowhere/],
+    ['no run to resume', ['resume', join(dir, 'nowhere')], 4, /nowhere/],
+    ['offline', ['data', 'mnist'], 7, /--data-dir/],
+  ])('%s', async (_, args, code, words) => {
+    const result = await cambium(args);
+    expect(result.stderr).toMatch(words);
+    expect(result.code).toBe(code);
+    expect(result.stdout).toBe('');
+    noStack(result.stderr);
+    expect(result.stderr.trimEnd().split('\n').length).toBeLessThanOrEqual(3);
+  });
+
+  it('--json reports the error as an object', async () => {
+    const { code, stdout } = await cambium(['train', 'nonsense', '--json']);
+    expect(code).toBe(2);
+    expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'RECIPE_NOT_FOUND' } });
+  });
+});
+
+describe('damaged data', () => {
+  const u32 = (n: number): number[] => [n >>> 24, (n >>> 16) & 255, (n >>> 8) & 255, n & 255];
+  const images = (n: number): number[] => [0, 0, 8, 3, ...u32(n), ...u32(28), ...u32(28)];
+  const labels = (values: number[]): number[] => [0, 0, 8, 1, ...u32(values.length), ...values];
+  const cases: [string, number[], number[]][] = [
+    ['empty', [], labels([1, 2])],
+    ['truncated', [...images(2), 1, 2, 3], labels([1, 2])],
+    ['oversized header', [...images(0xffffff)], labels([1, 2])],
+    ['wrong magic', [9, 9, 9, 9, ...new Array<number>(2000).fill(0)], labels([1, 2])],
+    ['gzip-corrupt', [0x1f, 0x8b, 8, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9], labels([1, 2])],
+    ['different counts', [...images(2), ...new Array<number>(2 * 784).fill(0)], labels([1, 2, 3])],
+    ['label outside', [...images(2), ...new Array<number>(2 * 784).fill(0)], labels([1, 12])],
+    ['not MNIST', [...images(2), ...new Array<number>(2 * 784).fill(0)], labels([1, 2])],
+  ];
+  it.each(cases)('%s IDX file: exit 3, file and offset', async (name, image, label) => {
+    const dir = join(scratch(), name.replaceAll(' ', '-'));
+    mkdirSync(dir);
+    for (const part of ['train', 't10k']) {
+      const gz = name === 'gzip-corrupt' ? '.gz' : '';
+      writeFileSync(join(dir, `${part}-images-idx3-ubyte${gz}`), Uint8Array.from(image));
+      writeFileSync(join(dir, `${part}-labels-idx1-ubyte`), Uint8Array.from(label));
+    }
+    const out = join(dir, 'run');
+    const { code, stdout, stderr } = await cambium(['train', 'quickstart', '--data-dir', dir, '--out', out, '--json']);
+    expect(code).toBe(3);
+    noStack(stderr);
+    const { error } = JSON.parse(stdout.trim().split('\n').at(-1) as string);
+    expect(error.details.file ?? error.message).toContain(dir);
+    expect(typeof error.details.offset === 'number' || error.details.sample !== undefined).toBe(true);
+  });
+});
+
+describe('data', () => {
+  it('prints a card, and the same as JSON', async () => {
+    const out = join(scratch(), 'card.json');
+    const { code, stdout } = await cambium(['data', 'digits', '--limit', '60', '--out', out]);
+    expect(code).toBe(0);
+    expect(stdout).toContain('10 classes');
+    const { stdout: json } = await cambium(['data', 'digits', '--limit', '60', '--json']);
+    expect(JSON.parse(json)).toMatchObject({ name: 'digits', parts: { train: { samples: 60 } } });
+  });
+});
+
+describe('doctor and models', () => {
+  it('doctor says which backend and why', async () => {
+    const { code, stdout } = await cambium(['doctor', '--json'], { env: { CAMBIUM_BACKEND: 'reference' } });
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ backend: 'reference', reason: 'CAMBIUM_BACKEND=reference' });
+  });
+
+  it('models lists architectures and recipes', async () => {
+    const { code, stdout } = await cambium(['models', '--json']);
+    expect(code).toBe(0);
+    const { models, recipes } = JSON.parse(stdout);
+    expect(models.map((m: { name: string }) => m.name)).toContain('vgg16');
+    expect(recipes.map((r: { name: string }) => r.name)).toContain('vgg16-mnist');
+  });
+});
