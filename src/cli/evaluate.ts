@@ -31,9 +31,22 @@ export async function evaluateCommand(dir: string, options: EvaluateCommandOptio
     }),
   });
   if (!evaluation) return;
-  const report = makeReport(evaluation, loaded.classes, { data: hashes.train, weights: loaded.weightsHash });
+  const report = makeReport(evaluation, { data: hashes.train, weights: loaded.weightsHash });
   const { accuracy, n, loss } = evaluation;
-  if (json) return printJson({ accuracy, n, loss, split, data: part.name, model: loaded.dir, report: report.json });
+  if (json)
+    return printJson({
+      accuracy,
+      n,
+      loss,
+      split,
+      data: part.name,
+      model: loaded.dir,
+      report: report.json.report,
+      interval: report.json.interval,
+      confusion: report.json.confusion,
+      weights: loaded.weightsHash,
+      dataHash: report.json.data,
+    });
   await print(report.text);
   await note(`${part.name}: accuracy ${percent(accuracy)} of ${n}${split === 'test' ? '' : ` (${split})`}`);
 }

@@ -21,7 +21,7 @@ export class MLP extends Module {
     );
   }
   forward(x: Tensor): Tensor {
-    return this.run(this.layers, x);
+    return this.layers.forward(x);
   }
 }
 

@@ -1,7 +1,11 @@
-/** The small CNN of PyTorch's MNIST example. */
-import { Conv2d, Dropout, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential } from '../nn/index.ts';
+/** The small CNN of PyTorch's MNIST example (https://github.com/pytorch/examples/tree/main/mnist). */
+import { ConfigError } from '../base/index.ts';
+import { Conv2d, Dropout, Linear, MaxPool2d, Module } from '../nn/index.ts';
 import type { Tensor } from '../tensor/index.ts';
 import { integerOption, probabilityOption, registerModel } from './registry.ts';
+
+// Two 3x3 convolutions and a pooling leave one pixel.
+const MIN_SIZE = 6;
 
 export interface MnistCnnOptions {
   numClasses?: number;
@@ -12,32 +16,43 @@ export interface MnistCnnOptions {
   dropout?: number;
 }
 
-/** conv 32 - conv 64 - pool 2 - dropout - fc 128 - dropout - fc.  (N, C, 28, 28) -> (N, numClasses). */
+/**
+ * conv 32 - conv 64 - pool 2 - dropout - fc 128 - dropout - fc, with the example's names (conv1, conv2, fc1, fc2).
+ * (N, C, 28, 28) -> logits (N, numClasses); the example's own logSoftmax belongs to the loss here.
+ */
 export class MnistCnn extends Module {
-  readonly features: Sequential;
-  readonly classifier: Sequential;
+  readonly conv1: Conv2d;
+  readonly conv2: Conv2d;
+  readonly pool: MaxPool2d;
+  readonly dropout1: Dropout;
+  readonly dropout2: Dropout;
+  readonly fc1: Linear;
+  readonly fc2: Linear;
 
   constructor({ numClasses = 10, inChannels = 1, imageSize = 28, dropout = 0.25 }: MnistCnnOptions = {}) {
     super();
     const side = Math.floor((imageSize - 4) / 2);
-    this.features = new Sequential(
-      new Conv2d(inChannels, 32, 3),
-      new ReLU(),
-      new Conv2d(32, 64, 3),
-      new ReLU(),
-      new MaxPool2d(2),
-      new Dropout(dropout),
-    );
-    this.classifier = new Sequential(
-      new Flatten(),
-      new Linear(64 * side * side, 128),
-      new ReLU(),
-      new Dropout(Math.min(1, 2 * dropout)),
-      new Linear(128, numClasses),
-    );
+    if (side < 1)
+      throw new ConfigError('MODEL_OPTION_INVALID', `model option "imageSize" must be at least ${MIN_SIZE}`, {
+        field: 'model.imageSize',
+        expected: `>= ${MIN_SIZE}`,
+        got: imageSize,
+      });
+    this.conv1 = new Conv2d(inChannels, 32, 3);
+    this.conv2 = new Conv2d(32, 64, 3);
+    this.pool = new MaxPool2d(2);
+    this.dropout1 = new Dropout(dropout);
+    this.dropout2 = new Dropout(Math.min(1, 2 * dropout));
+    this.fc1 = new Linear(64 * side * side, 128);
+    this.fc2 = new Linear(128, numClasses);
   }
+
   forward(x: Tensor): Tensor {
-    return this.run(this.classifier, this.run(this.features, x));
+    let h = this.conv1.forward(x).relu(); // (N, 32, H - 2, W - 2)
+    h = this.conv2.forward(h).relu(); // (N, 64, H - 4, W - 4)
+    h = this.dropout1.forward(this.pool.forward(h)).flatten(1);
+    h = this.dropout2.forward(this.fc1.forward(h).relu()); // (N, 128)
+    return this.fc2.forward(h);
   }
 }
 
@@ -45,7 +60,7 @@ registerModel({
   name: 'mnist-cnn',
   description: "The small CNN of PyTorch's MNIST example (1.2 M parameters)",
   defaults: { numClasses: 10, inChannels: 1, imageSize: 28, dropout: 0.25 },
-  minSize: [6, 6],
+  minSize: [MIN_SIZE, MIN_SIZE],
   build: (o) =>
     new MnistCnn({
       numClasses: integerOption(o, 'numClasses'),

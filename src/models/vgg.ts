@@ -5,7 +5,6 @@ import {
   BatchNorm2d,
   Conv2d,
   Dropout,
-  Flatten,
   init,
   Linear,
   MaxPool2d,
@@ -84,7 +83,7 @@ export class VGG extends Module {
     this.avgpool = new AdaptiveAvgPool2d(classifier === 'pooled' ? 1 : 7);
     this.classifier =
       classifier === 'pooled'
-        ? new Sequential(new Flatten(), new Dropout(dropout), new Linear(512, numClasses))
+        ? new Sequential(new Dropout(dropout), new Linear(512, numClasses))
         : new Sequential(
             affine(512 * 7 * 7, 4096),
             new ReLU(),
@@ -97,34 +96,37 @@ export class VGG extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const h = this.run(this.avgpool, this.run(this.features, checkSize(x)));
-    // torchvision flattens outside the classifier, so its layers are numbered from the first Linear.
-    return this.run(this.classifier, this.classifier.layers[0] instanceof Flatten ? h : h.flatten(1));
+    this.#checkSize(x);
+    const h = this.avgpool.forward(this.features.forward(x)); // (N, 512, 7, 7), or (N, 512, 1, 1) where pooled
+    return this.classifier.forward(h.flatten(1));
   }
-}
 
-// Fails before the fifth pooling does, with the way out for the picture rather than for the layer.
-function checkSize(x: Tensor): Tensor {
-  const [, , height = 0, width = 0] = x.shape;
-  if (x.rank === 4 && (height < MIN_SIZE || width < MIN_SIZE)) {
-    const at = Math.floor(Math.log2(Math.min(height, width))) + 1;
+  // Fails before the pooling that would, with the way out for the picture rather than for the layer.
+  #checkSize(x: Tensor): void {
+    const [, , height = 0, width = 0] = x.shape;
+    if (x.rank !== 4 || (height >= MIN_SIZE && width >= MIN_SIZE)) return;
+    const poolings = this.features.layers.flatMap((layer, i) => (layer instanceof MaxPool2d ? [i] : []));
+    const nth = Math.floor(Math.log2(Math.max(1, Math.min(height, width))));
+    const layer = `features.${poolings[nth]}`;
     throw new ShapeError(
       'INPUT_TOO_SMALL',
-      `VGG halves its input five times: ${height} x ${width} vanishes in pooling ${at} of features; it needs at least ${MIN_SIZE} x ${MIN_SIZE}`,
+      `VGG halves its input five times: ${height} x ${width} vanishes in pooling ${nth + 1} (${layer}); it needs at least ${MIN_SIZE} x ${MIN_SIZE}`,
       {
-        layer: 'features',
+        layer,
         expected: `${MIN_SIZE} x ${MIN_SIZE} or more`,
         got: `${height} x ${width}`,
-        hint: `add { kind: 'pad', height: ${MIN_SIZE}, width: ${MIN_SIZE} } or a resize to the transforms`,
+        hint: `pad or resize the images: add { kind: 'pad', height: ${MIN_SIZE}, width: ${MIN_SIZE} } or { kind: 'resize', ... } to the transforms`,
       },
     );
   }
-  return x;
 }
 
 /** torchvision's: He normal over fan out, zero bias. */
 function initialised(conv: Conv2d): Conv2d {
-  conv.reset(init.kaimingNormal(conv.weight.shape), zeros([conv.outChannels]));
+  conv.reset(
+    init.kaimingNormal(conv.weight.shape, { mode: 'fanOut', nonlinearity: 'relu' }),
+    zeros([conv.outChannels]),
+  );
   return conv;
 }
 function affine(inFeatures: number, outFeatures: number): Linear {

@@ -76,10 +76,14 @@ export function truncNormal(
   { mean = 0, std = 1, low = -2, high = 2 }: { mean?: number; std?: number; low?: number; high?: number } = {},
 ): Tensor {
   if (!(low < high) || !(mean >= low && mean <= high))
-    throw new ArgumentError('RANGE_INVALID', `[truncNormal] needs low <= mean <= high, got [${low}, ${high}], ${mean}`, {
-      op: 'truncNormal',
-      got: [low, mean, high],
-    });
+    throw new ArgumentError(
+      'RANGE_INVALID',
+      `[truncNormal] needs low <= mean <= high, got [${low}, ${high}], ${mean}`,
+      {
+        op: 'truncNormal',
+        got: [low, mean, high],
+      },
+    );
   let x = normal(shape, { mean, std });
   for (let i = 0; i < REDRAWS; i++) x = where(x.lt(low).or(x.gt(high)), normal(shape, { mean, std }), x);
   return x.clamp(low, high);

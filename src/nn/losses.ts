@@ -1,7 +1,8 @@
 /** Losses, with PyTorch's definitions and reductions. */
-import { ArgumentError, formatShape, ShapeError, sameShape } from '../base/index.ts';
+import { ArgumentError, DTypeError, formatShape, isFloat, ShapeError, sameShape } from '../base/index.ts';
 import { iota, type Tensor, where } from '../tensor/index.ts';
 import { logSoftmax } from './functional.ts';
+import { probability } from './options.ts';
 
 export type Reduction = 'mean' | 'sum' | 'none';
 
@@ -9,9 +10,7 @@ function reduce(loss: Tensor, reduction: Reduction): Tensor {
   return reduction === 'mean' ? loss.mean() : reduction === 'sum' ? loss.sum() : loss;
 }
 
-export interface CrossEntropyOptions {
-  /** Share of the target spread evenly over all classes (Szegedy et al. 2016). */
-  labelSmoothing?: number;
+interface ClassLossOptions {
   /** (C): weight of each class; the mean is then weighted. */
   classWeights?: Tensor;
   /** Samples with this label count neither in the sum nor in the mean. Default -100. */
@@ -19,73 +18,97 @@ export interface CrossEntropyOptions {
   reduction?: Reduction;
 }
 
+export interface CrossEntropyOptions extends ClassLossOptions {
+  /** Share of the target spread evenly over all classes (Szegedy et al. 2016). */
+  labelSmoothing?: number;
+}
+
 /**
- * -log softmax(logits)[target].  logits (N, C) or (N, C, ...), target i32 (N) or (N, ...), values 0 .. C - 1.
- * A target outside the classes that is not `ignoreIndex` gives NaN, so that it is never silently trained on;
- * data loaders check labels before they come here.
+ * -log softmax(logits)[target], L = -1/m sum over samples i of log softmax(f(x_i))[y_i].
+ * logits (N, C) or (N, C, ...), target integer (N) or (N, ...), values 0 .. C - 1 or `ignoreIndex`.
+ *
+ * Any other target gives NaN, so that it is never silently trained on: labels are a program input, not known when the
+ * graph is built. Tasks and data loaders check them on the host, with the sample's number, before they come here.
  */
 export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
-  const { labelSmoothing = 0, classWeights, ignoreIndex = -100, reduction = 'mean' } = options;
-  if (logits.rank < 2 || !sameShape(target.shape, [logits.shape[0] as number, ...logits.shape.slice(2)]))
+  const { labelSmoothing = 0, ...rest } = options;
+  probability('crossEntropy', 'labelSmoothing', labelSmoothing);
+  checkClasses('crossEntropy', logits, target, rest.classWeights);
+  return pickedLoss(logSoftmax(classesLast(logits)), target, rest, labelSmoothing);
+}
+
+/** -logProbabilities[target]: what is left of the cross-entropy after logSoftmax. Shapes and targets as there. */
+export function nllLoss(logProbabilities: Tensor, target: Tensor, options: ClassLossOptions = {}): Tensor {
+  checkClasses('nllLoss', logProbabilities, target, options.classWeights);
+  return pickedLoss(classesLast(logProbabilities), target, options, 0);
+}
+
+function checkClasses(op: string, x: Tensor, target: Tensor, classWeights: Tensor | undefined): void {
+  const expected = [...x.shape.slice(0, 1), ...x.shape.slice(2)];
+  if (x.rank < 2 || !sameShape(target.shape, expected))
     throw new ShapeError(
       'SHAPE_MISMATCH',
-      `[crossEntropy] logits ${formatShape(logits.shape)} need targets of shape (N, ...) without the class axis, got ${formatShape(target.shape)}`,
-      { op: 'crossEntropy', expected: [logits.shape[0], ...logits.shape.slice(2)], got: target.shape },
+      `[${op}] scores ${formatShape(x.shape)} need targets (N, ...) without the class axis, got ${formatShape(target.shape)}`,
+      { op, expected, got: target.shape },
     );
-  if (!(labelSmoothing >= 0 && labelSmoothing <= 1))
-    throw new ArgumentError(
-      'PROBABILITY_INVALID',
-      `[crossEntropy] labelSmoothing must be in [0, 1], got ${labelSmoothing}`,
-      {
-        op: 'crossEntropy',
-        got: labelSmoothing,
-      },
-    );
-  const numClasses = logits.shape[1] as number;
+  if (isFloat(target.dtype))
+    throw new DTypeError('DTYPE_NOT_INDEX', `[${op}] targets are class indices, got ${target.dtype}`, {
+      op,
+      expected: 'i32 or u8',
+      got: target.dtype,
+      hint: "target.cast('i32')",
+    });
+  const numClasses = x.shape[1] as number;
   if (classWeights && !sameShape(classWeights.shape, [numClasses]))
     throw new ShapeError(
       'SHAPE_MISMATCH',
-      `[crossEntropy] ${numClasses} classes need as many weights, got ${formatShape(classWeights.shape)}`,
-      {
-        op: 'crossEntropy',
-        expected: [numClasses],
-        got: classWeights.shape,
-      },
+      `[${op}] ${numClasses} classes need as many weights, got ${formatShape(classWeights.shape)}`,
+      { op, expected: [numClasses], got: classWeights.shape },
     );
-  // Classes last: rows the engine can hold whole.
-  const rows = logits.rank === 2 ? logits : logits.permute(0, ...logits.shape.slice(2).map((_, i) => i + 2), 1);
-  const logp = logSoftmax(rows);
-  const labels = target.cast('i32').unsqueeze(-1);
-  const hit = iota(rows.shape, rows.rank - 1).eq(labels);
-  const ignored = target.cast('i32').eq(ignoreIndex);
-  const weights = classWeights ?? 1;
-  const weighted = classWeights ? logp.mul(classWeights) : logp;
-  const valid = target.ge(0).and(target.lt(numClasses));
-  const pick = (x: Tensor): Tensor => where(hit, x, 0).sum(-1);
-  const nll = pick(weighted).neg();
-  const smooth = weighted
-    .sum(-1)
-    .neg()
-    .mul(labelSmoothing / numClasses);
-  const loss = labelSmoothing > 0 ? nll.mul(1 - labelSmoothing).add(smooth) : nll;
-  const each = where(ignored, 0, where(valid, loss, Number.NaN));
-  if (reduction !== 'mean') return reduce(each, reduction);
-  const share = weights === 1 ? where(ignored, 0, 1) : where(ignored, 0, pick(classWeights!.expand(rows.shape)));
-  return each.sum().div(share.cast('f32').sum());
 }
 
-const paired = (op: string, x: Tensor, y: Tensor): void => {
+// Rows the engine can hold whole.
+const classesLast = (x: Tensor): Tensor =>
+  x.rank === 2 ? x : x.permute(0, ...x.shape.slice(2).map((_, i) => i + 2), 1);
+
+/** logp (..., C), target (...). Comparison and sum instead of a gather: softmax, loss and its gradient fuse into one pass. */
+function pickedLoss(logp: Tensor, target: Tensor, options: ClassLossOptions, labelSmoothing: number): Tensor {
+  const { classWeights, ignoreIndex = -100, reduction = 'mean' } = options;
+  const numClasses = logp.shape.at(-1) as number;
+  const label = target.cast('i32');
+  const hit = iota(logp.shape, logp.rank - 1).eq(label.unsqueeze(-1));
+  const pick = (x: Tensor): Tensor => where(hit, x, 0).sum(-1);
+  const weighted = classWeights ? logp.mul(classWeights) : logp;
+  const nll = pick(weighted).neg();
+  const smooth = (): Tensor => weighted.sum(-1).mul(-labelSmoothing / numClasses);
+  const loss = labelSmoothing > 0 ? nll.mul(1 - labelSmoothing).add(smooth()) : nll;
+  const ignored = label.eq(ignoreIndex);
+  const valid = label.ge(0).and(label.lt(numClasses));
+  const each = where(ignored, 0, where(valid, loss, Number.NaN));
+  if (reduction !== 'mean') return reduce(each, reduction);
+  const weightOf = classWeights ? pick(classWeights.expand(logp.shape)) : 1;
+  return each.sum().div(where(ignored, 0, weightOf).sum());
+}
+
+// Broadcasting a target over predictions is nearly always a mistake, so it is refused.
+function paired(op: string, x: Tensor, y: Tensor): void {
   if (!sameShape(x.shape, y.shape))
     throw new ShapeError(
       'SHAPE_MISMATCH',
       `[${op}] prediction ${formatShape(x.shape)} and target ${formatShape(y.shape)} differ`,
-      {
-        op,
-        expected: x.shape,
-        got: y.shape,
-      },
+      { op, expected: x.shape, got: y.shape },
     );
-};
+}
+
+function width(op: string, field: string, value: number): void {
+  if (!(value > 0))
+    throw new ArgumentError('OPTION_INVALID', `[${op}] ${field} must be positive, got ${value}`, {
+      op,
+      field,
+      got: value,
+    });
+}
+
 interface LossOptions {
   reduction?: Reduction;
 }
@@ -107,6 +130,7 @@ export function huberLoss(
   { delta = 1, reduction = 'mean' }: LossOptions & { delta?: number } = {},
 ): Tensor {
   paired('huberLoss', x, y);
+  width('huberLoss', 'delta', delta);
   const error = x.sub(y).abs();
   return reduce(where(error.le(delta), error.square().mul(0.5), error.sub(0.5 * delta).mul(delta)), reduction);
 }
@@ -119,19 +143,24 @@ export function smoothL1Loss(
   if (beta === 0) return l1Loss(x, y, { reduction });
   return huberLoss(x, y, { delta: beta, reduction }).div(beta);
 }
-/** -(y log x + (1 - y) log(1 - x)) for probabilities x; logarithms are held above -100 as torch does. */
+/**
+ * -(y log x + (1 - y) log(1 - x)) for probabilities x. As in torch, logarithms are held above -100 and slopes below 1e12,
+ * so that x = 0 or 1 gives neither infinity nor NaN.
+ */
 export function bceLoss(x: Tensor, y: Tensor, { reduction = 'mean' }: LossOptions = {}): Tensor {
   paired('bceLoss', x, y);
-  const log = (p: Tensor): Tensor => p.log().maximum(-100);
   const flipped = x.neg().add(1);
-  return reduce(
-    y
-      .mul(log(x))
-      .add(y.neg().add(1).mul(log(flipped)))
-      .neg(),
-    reduction,
-  );
+  const loss = y.mul(heldLog(x)).add(y.neg().add(1).mul(heldLog(flipped)));
+  return reduce(loss.neg(), reduction);
 }
+
+// Below the threshold: the value of the logarithm, the slope of a line.
+function heldLog(p: Tensor): Tensor {
+  const small = p.lt(1e-12);
+  const line = p.log().maximum(-100).detach().add(p.sub(p.detach()).mul(1e12));
+  return where(small, line, where(small, 1, p).log());
+}
+
 /** The same from logits, stable for any size: max(x, 0) - x y + log(1 + exp(-|x|)). */
 export function bceWithLogitsLoss(x: Tensor, y: Tensor, { reduction = 'mean' }: LossOptions = {}): Tensor {
   paired('bceWithLogitsLoss', x, y);

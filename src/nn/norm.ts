@@ -103,7 +103,10 @@ export class LayerNorm extends Module {
   readonly normalizedShape: readonly number[];
   readonly eps: number;
 
-  constructor(shape: number | readonly number[], { eps = 1e-5, affine = true }: { eps?: number; affine?: boolean } = {}) {
+  constructor(
+    shape: number | readonly number[],
+    { eps = 1e-5, affine = true }: { eps?: number; affine?: boolean } = {},
+  ) {
     super();
     this.normalizedShape = typeof shape === 'number' ? [shape] : [...shape];
     for (const d of this.normalizedShape) positive('layerNorm', 'shape', d);

@@ -1,5 +1,5 @@
 /** A table of a model's layers: output shapes, parameters and cost, found without computing anything. */
-import { type Shape, sizeOf } from '../base/index.ts';
+import { type DType, type Shape, sizeOf } from '../base/index.ts';
 import { type Tensor, zeros } from '../tensor/index.ts';
 import { Conv2d } from './conv.ts';
 import { Linear } from './linear.ts';
@@ -22,10 +22,10 @@ export interface ModelSummary {
   readonly flops: number;
 }
 
-/** Layers met by one forward over an input of `inputShape`, in order; those without children only. */
-export function summarize(model: Module, inputShape: Shape): ModelSummary {
+/** Layers met by one forward over an input of `inputShape`, in order; those without children only. Computes nothing. */
+export function summarize(model: Module, inputShape: Shape, { dtype = 'f32' }: { dtype?: DType } = {}): ModelSummary {
   const layers: LayerSummary[] = [];
-  const mode = model.training;
+  const modes = [...model.namedModules()].map(([, module]) => [module, module.training] as const);
   model.eval();
   try {
     model.withForwardHook(
@@ -42,10 +42,11 @@ export function summarize(model: Module, inputShape: Shape): ModelSummary {
           flops: layerFlops(module, output),
         });
       },
-      () => model.forward(zeros(inputShape)),
+      () => model.forward(zeros(inputShape, dtype)),
     );
   } finally {
-    model.train(mode);
+    // Each as it was: part of a model may be in evaluation mode on purpose.
+    for (const [module, training] of modes) module.training = training;
   }
   const all = model.namedParameters().map((p) => p.variable);
   return {

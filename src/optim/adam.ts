@@ -1,16 +1,12 @@
 /** Adam and AdamW, with PyTorch's formulas and defaults. */
 import type { Tensor, Variable } from '../tensor/index.ts';
-import {
-  type BaseOptions,
-  input,
-  inRange,
-  Optimizer,
-  type OptimizerParameters,
-  type UpdateContext,
-} from './optimizer.ts';
+import type { OptimizerParameters } from './groups.ts';
+import { type BaseOptions, input, inRange, Optimizer, type UpdateContext } from './optimizer.ts';
 
 export interface AdamOptions extends BaseOptions {
+  /** Decay of the running mean of gradients and of their squares. */
   betas: readonly [number, number];
+  /** Added to the root, against division by zero. */
   eps: number;
 }
 
@@ -21,9 +17,14 @@ abstract class AdamBase extends Optimizer<AdamOptions> {
     inRange('eps', options.eps, 0, Number.MAX_VALUE);
   }
 
-  protected readonly stateNames = (): readonly string[] => ['exp_avg', 'exp_avg_sq'];
+  protected stateNames(): readonly string[] {
+    return ['exp_avg', 'exp_avg_sq'];
+  }
 
-  /** m and v moved by the gradient, and lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps). */
+  /**
+   * m = m + (1 - b1) (g - m), v = b2 v + (1 - b2) g^2; the result is lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps).
+   * What depends on t is computed here in double precision: 1 - 0.999^t would lose half its digits in f32.
+   */
   protected move(
     p: Variable,
     grad: Tensor,

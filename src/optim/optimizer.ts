@@ -1,21 +1,7 @@
-/** What every optimizer shares: parameter groups, state as named variables, the learning rate as a program input. */
-import { ArgumentError, DataError } from '../base/index.ts';
+/** What every optimizer shares: parameter groups, state as named variables, numbers that move as program inputs. */
+import { ArgumentError, DataError, formatShape, sameShape } from '../base/index.ts';
 import { scalar, type Tensor, Variable, zeros } from '../tensor/index.ts';
-
-/** Parameters that share options. */
-export interface ParameterGroup<Options> {
-  params: readonly Variable[];
-  options?: Partial<Options>;
-}
-
-/** A variable with the name its module gave it. */
-interface Named {
-  readonly name: string;
-  readonly variable: Variable;
-}
-
-/** Variables, named variables (bias and norm are then not decayed), or groups with options of their own. */
-export type OptimizerParameters<Options> = readonly Variable[] | readonly Named[] | readonly ParameterGroup<Options>[];
+import { type Named, type OptimizerParameters, toGroups } from './groups.ts';
 
 export interface BaseOptions {
   /** Learning rate. */
@@ -24,61 +10,100 @@ export interface BaseOptions {
   weightDecay: number;
 }
 
-/** Scalars that move with the step are inputs of the program, so that a schedule compiles nothing. */
+export type Group<Options> = { params: readonly Variable[] } & Options;
+
+/** What an update may depend on besides gradients and state. Pass it through `scalar`, so that a new value compiles nothing. */
 export interface UpdateContext {
   readonly lr: number;
-  /** 1 for the first update. */
+  /** Updates of this parameter, this one included: 1 at first. */
   readonly step: number;
 }
 
+/** How far an optimizer is: the part of its state that is plain JSON. */
+export interface OptimizerProgress {
+  readonly stepCount: number;
+  /** Updates that went by without a parameter (frozen, or outside the graph), by its name. */
+  readonly missed?: Readonly<Record<string, number>>;
+}
+
+/** A new optimizer is three short methods: which state it keeps, what it checks, and the new value of a parameter. */
 export abstract class Optimizer<Options extends BaseOptions = BaseOptions> {
-  readonly groups: { params: readonly Variable[]; options: Options }[];
+  readonly groups: Group<Options>[];
   /** Updates made so far. */
   stepCount = 0;
+  #lr: number;
+  // Each group's rate over the optimizer's own: setLr keeps it.
+  readonly #ratios: number[];
+  readonly #names = new Map<Variable, string>();
   readonly #state = new Map<Variable, Map<string, Variable>>();
+  readonly #missed = new Map<Variable, number>();
 
   protected constructor(parameters: OptimizerParameters<Options>, defaults: Options) {
-    this.groups = toGroups(parameters).map(({ params, options }) => ({ params, options: { ...defaults, ...options } }));
-    const all = this.groups.flatMap((g) => g.params);
-    if (all.length === 0) throw new ArgumentError('EMPTY', 'an optimizer needs at least one parameter');
-    if (new Set(all).size !== all.length) throw new ArgumentError('DUPLICATE', 'a parameter is in two groups');
-    for (const { options } of this.groups) this.check(options);
+    const named = toGroups(parameters);
+    this.groups = named.map(({ params, ...options }) => ({
+      ...defaults,
+      ...(options as Partial<Options>),
+      params: params.map((p) => p.variable),
+    }));
+    for (const group of this.groups) this.check(group);
+    this.#lr = defaults.lr;
+    this.#ratios = this.groups.map(({ lr }) => (defaults.lr === 0 ? 1 : lr / defaults.lr));
+    this.#nameAll(named.flatMap((g) => g.params));
   }
 
-  /** Validates options; throws ArgumentError naming the field. */
+  #nameAll(all: readonly Named[]): void {
+    if (all.length === 0) throw new ArgumentError('EMPTY', 'an optimizer needs at least one parameter');
+    const taken = new Set<string>();
+    all.forEach(({ name, variable }, i) => {
+      if (this.#names.has(variable))
+        throw new ArgumentError('DUPLICATE', `parameter ${name || i} is given twice`, { tensor: name });
+      // Two models in one optimizer may use a name twice.
+      const unique = name === '' ? String(i) : taken.has(name) ? `${i}.${name}` : name;
+      taken.add(unique);
+      this.#names.set(variable, unique);
+    });
+  }
+
+  /** Validates a group's options; throws ArgumentError naming the field. */
   protected check({ lr, weightDecay }: Options): void {
     inRange('lr', lr, 0, Number.MAX_VALUE);
     inRange('weightDecay', weightDecay, 0, Number.MAX_VALUE);
   }
 
-  /** The new value of `p`; may assign its own state. */
-  protected abstract update(p: Variable, grad: Tensor, options: Options, context: UpdateContext): Tensor;
+  /** The state tensors a parameter has. */
+  protected abstract stateNames(options: Options): readonly string[];
 
-  /** State tensors a parameter has, for checkpoints and memory plans. */
-  protected abstract readonly stateNames: (options: Options) => readonly string[];
+  /** The new value of `p`; assigns its own state. */
+  protected abstract update(p: Variable, grad: Tensor, options: Options, context: UpdateContext): Tensor;
 
   /** Applies `.grad` of every trainable parameter that has one. The new values exist after the next flush. */
   step(): void {
     this.stepCount++;
-    for (const { params, options } of this.groups)
-      for (const p of params)
+    for (const group of this.groups)
+      for (const p of group.params) {
+        const missed = this.#missed.get(p) ?? 0;
         if (p.grad && p.requiresGrad)
-          p.assign(this.update(p, p.grad, options, { lr: options.lr, step: this.stepCount }));
+          p.assign(this.update(p, p.grad, group, { lr: group.lr, step: this.stepCount - missed }));
+        else this.#missed.set(p, missed + 1);
+      }
   }
 
   zeroGrad(): void {
     for (const { params } of this.groups) for (const p of params) p.grad = null;
   }
 
+  /** The learning rate of groups without one of their own. */
   get lr(): number {
-    return (this.groups[0] as { options: Options }).options.lr;
+    return this.#lr;
   }
 
-  /** Sets the learning rate of every group; groups keep their ratio to the first. */
+  /** Moves every group's learning rate by the same factor: the optimizer's becomes `lr`, a group's keeps its ratio to it. */
   setLr(lr: number): void {
     inRange('lr', lr, 0, Number.MAX_VALUE);
-    const first = this.lr;
-    for (const { options } of this.groups) options.lr = first === 0 ? lr : (options.lr / first) * lr;
+    this.#lr = lr;
+    this.groups.forEach((group, i) => {
+      group.lr = lr * (this.#ratios[i] as number);
+    });
   }
 
   /** A state tensor of `p`, zero at first. */
@@ -90,45 +115,50 @@ export abstract class Optimizer<Options extends BaseOptions = BaseOptions> {
     }
     let variable = named.get(name);
     if (!variable) {
-      variable = new Variable(zeros(p.shape), { label: `${p.label ?? 'parameter'}.${name}` });
+      variable = new Variable(zeros(p.shape, p.dtype), { label: `${this.#names.get(p)}.${name}` });
       named.set(name, variable);
     }
     return variable;
   }
 
-  /** State tensors by `<parameter>.<name>`; parameters without a label are numbered. Creates what does not exist yet. */
+  /** State tensors of what is trainable by `<parameter>.<name>`. Creates what does not exist yet. */
   stateDict(): Map<string, Variable> {
     const out = new Map<string, Variable>();
-    let number = 0;
-    for (const { params, options } of this.groups)
-      for (const p of params) {
-        const label = p.label ?? String(number);
-        number++;
+    for (const group of this.groups)
+      for (const p of group.params)
         if (p.requiresGrad)
-          for (const name of this.stateNames(options)) out.set(`${label}.${name}`, this.stateOf(p, name));
-      }
+          for (const name of this.stateNames(group)) out.set(`${this.#names.get(p)}.${name}`, this.stateOf(p, name));
     return out;
   }
 
-  /** Restores state saved by `stateDict()` and the number of updates made. Throws DataError if it is another optimizer's. */
-  loadStateDict(tensors: ReadonlyMap<string, Tensor>, stepCount: number): void {
+  /** The rest of the state: save it beside `stateDict()`. */
+  get progress(): OptimizerProgress {
+    const missed = Object.fromEntries([...this.#missed].map(([p, count]) => [this.#names.get(p) as string, count]));
+    return { stepCount: this.stepCount, ...(this.#missed.size > 0 && { missed }) };
+  }
+
+  /** Restores `stateDict()` and `progress` (or its step count alone). Throws DataError, before anything changes, for another optimizer's. */
+  loadStateDict(tensors: ReadonlyMap<string, Tensor>, progress: OptimizerProgress | number): void {
     const own = this.stateDict();
     for (const [name, variable] of own) {
       const value = tensors.get(name);
-      if (!value || value.shape.join() !== variable.shape.join())
-        throw new DataError(
-          'OPTIMIZER_STATE',
-          `the optimizer state has no ${name} of shape ${variable.shape.join(' x ')}`,
-          {
-            tensor: name,
-            expected: variable.shape,
-            got: value?.shape,
-            hint: 'it was saved by another optimizer or model',
-          },
-        );
-      variable.assign(value);
+      if (value && sameShape(value.shape, variable.shape)) continue;
+      throw new DataError(
+        'OPTIMIZER_STATE',
+        `the optimizer needs ${name} ${formatShape(variable.shape)}, the saved state has ${value ? formatShape(value.shape) : 'none'}`,
+        {
+          tensor: name,
+          expected: variable.shape,
+          got: value?.shape,
+          hint: 'it was saved by another optimizer or model, or with other layers frozen',
+        },
+      );
     }
+    for (const [name, variable] of own) variable.assign((tensors.get(name) as Tensor).detach());
+    const { stepCount, missed = {} } = typeof progress === 'number' ? { stepCount: progress } : progress;
     this.stepCount = stepCount;
+    this.#missed.clear();
+    for (const [p, name] of this.#names) if (Object.hasOwn(missed, name)) this.#missed.set(p, missed[name] as number);
   }
 }
 
@@ -142,24 +172,4 @@ export function inRange(field: string, value: number, low: number, high: number)
       expected: [low, high],
       got: value,
     });
-}
-
-function toGroups<Options>(parameters: OptimizerParameters<Options>): ParameterGroup<Options>[] {
-  const first = parameters[0];
-  if (first === undefined) return [];
-  if ('params' in first) return [...(parameters as readonly ParameterGroup<Options>[])];
-  if ('variable' in first) return parameterGroups(parameters as readonly Named[]);
-  return [{ params: parameters as readonly Variable[] }];
-}
-
-/** Two groups: matrices and filters with the optimizer's decay, bias and norm parameters without. */
-export function parameterGroups<Options>(parameters: readonly Named[]): ParameterGroup<Options>[] {
-  // One dimension: biases and the scales of normalisation layers, whatever they are called.
-  const decayed = parameters.filter(({ variable }) => variable.rank > 1).map((p) => p.variable);
-  const plain = parameters.filter(({ variable }) => variable.rank <= 1).map((p) => p.variable);
-  const none = { weightDecay: 0 } as unknown as Partial<Options>;
-  return [
-    ...(decayed.length > 0 ? [{ params: decayed }] : []),
-    ...(plain.length > 0 ? [{ params: plain, options: none }] : []),
-  ];
 }

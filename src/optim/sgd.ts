@@ -1,14 +1,8 @@
-/** Stochastic gradient descent, with PyTorch's momentum. */
+/** Stochastic gradient descent, with PyTorch's momentum and a weight decay that is true L2. */
 import { ArgumentError } from '../base/index.ts';
 import type { Tensor, Variable } from '../tensor/index.ts';
-import {
-  type BaseOptions,
-  input,
-  inRange,
-  Optimizer,
-  type OptimizerParameters,
-  type UpdateContext,
-} from './optimizer.ts';
+import type { OptimizerParameters } from './groups.ts';
+import { type BaseOptions, input, inRange, Optimizer, type UpdateContext } from './optimizer.ts';
 
 export interface SGDOptions extends BaseOptions {
   momentum: number;
@@ -18,7 +12,8 @@ export interface SGDOptions extends BaseOptions {
 }
 
 /**
- * g = grad + weightDecay * p (true L2);  v = momentum * v + (1 - dampening) * g, v = g at first;
+ * `weightDecay` is L2: the gradient of weightDecay / 2 * |p|^2 is added to the loss's, momentum sees it too.
+ * g = grad + weightDecay * p;  v = momentum * v + (1 - dampening) * g, v = g at first;
  * p = p - lr * v, or p - lr * (g + momentum * v) with Nesterov (Sutskever et al. 2013).
  */
 export class SGD extends Optimizer<SGDOptions> {
@@ -29,12 +24,14 @@ export class SGD extends Optimizer<SGDOptions> {
   protected override check(options: SGDOptions): void {
     super.check(options);
     inRange('momentum', options.momentum, 0, 1);
+    inRange('dampening', options.dampening, 0, 1);
     if (options.nesterov && (options.momentum === 0 || options.dampening !== 0))
       throw new ArgumentError('OPTION_INVALID', 'nesterov needs momentum > 0 and dampening 0', { field: 'nesterov' });
   }
 
-  protected readonly stateNames = (options: SGDOptions): readonly string[] =>
-    options.momentum > 0 ? ['momentum_buffer'] : [];
+  protected stateNames({ momentum }: SGDOptions): readonly string[] {
+    return momentum > 0 ? ['momentum_buffer'] : [];
+  }
 
   protected update(p: Variable, grad: Tensor, options: SGDOptions, { lr, step }: UpdateContext): Tensor {
     const { momentum, dampening, nesterov, weightDecay } = options;

@@ -1,9 +1,11 @@
 /** Measures a model on a part of a data set: a forward pass a batch, counts in constant memory. */
+import { NumericError } from '../base/errors.ts';
 import { DataLoader, type Transform, withoutRandom } from '../data/index.ts';
 import type { Module } from '../nn/index.ts';
 import type { Task } from '../tasks/index.ts';
 import { flush } from '../tensor/index.ts';
 import type { Images } from './data-source.ts';
+import { ConfusionMatrix, Mean } from './metrics/index.ts';
 
 export interface EvaluateOptions {
   readonly batchSize: number;
@@ -19,11 +21,10 @@ export interface Evaluation {
   /** Sample-weighted mean. */
   readonly loss: number;
   readonly accuracy: number;
-  /** counts[true class][predicted class]. */
-  readonly counts: readonly (readonly number[])[];
+  readonly confusion: ConfusionMatrix;
 }
 
-/** Undefined when `stop` ended it. */
+/** Undefined when `stop` ended it. @throws NumericError when the loss is not finite. */
 export async function evaluate(
   model: Module,
   task: Task,
@@ -31,33 +32,32 @@ export async function evaluate(
   { batchSize, transforms = [], stop = () => false, onProgress }: EvaluateOptions,
 ): Promise<Evaluation | undefined> {
   const loader = new DataLoader(dataset, { batchSize, transforms: withoutRandom(transforms) });
-  const counts = task.classes.map(() => task.classes.map(() => 0));
-  let [n, lossSum, correct] = [0, 0, 0];
+  const confusion = new ConfusionMatrix(task.classes);
+  const mean = new Mean();
   for await (const batch of loader.epoch(0)) {
     const { loss, predictions } = task.evaluate(model, batch);
+    // Both in one program.
     await flush([loss.node, predictions.node]);
-    const answers = await predictions.data();
-    lossSum += (await loss.item()) * batch.size;
-    for (let i = 0; i < batch.size; i++) {
-      const [truth, answer] = [batch.label.data[i] as number, answers[i] as number];
-      const row = counts[truth] as number[];
-      row[answer] = (row[answer] as number) + 1;
-      if (truth === answer) correct++;
-    }
-    n += batch.size;
-    onProgress?.(n, dataset.length);
+    confusion.update(await predictions.data(), batch.label.data);
+    mean.add(await loss.item(), batch.size);
+    onProgress?.(confusion.total, dataset.length);
     if (stop()) return undefined;
   }
-  return { n, loss: lossSum / n, accuracy: correct / n, counts };
+  if (!Number.isFinite(mean.value))
+    throw new NumericError('NON_FINITE', `${dataset.name}: the loss is NaN or infinite in evaluation`, {
+      direction: 'forward',
+      got: mean.value,
+      hint: 'the weights have grown too large: try a smaller optimizer.lr',
+    });
+  return { n: confusion.total, loss: mean.value, accuracy: confusion.accuracy, confusion };
 }
 
 /** Accuracy of always answering the most frequent class: what any model must beat. */
-export function majorityBaseline(
-  counts: Evaluation['counts'],
-  classes: readonly string[],
-): { label: string; accuracy: number } {
-  const support = counts.map((row) => row.reduce((a, b) => a + b, 0));
+export function majorityBaseline(confusion: ConfusionMatrix): { label: string; accuracy: number } {
+  const support = confusion.classes.map((_, k) => confusion.support(k));
   const most = support.indexOf(Math.max(...support));
-  const total = support.reduce((a, b) => a + b, 0);
-  return { label: classes[most] as string, accuracy: (support[most] as number) / Math.max(1, total) };
+  return {
+    label: confusion.classes[most] as string,
+    accuracy: (support[most] as number) / Math.max(1, confusion.total),
+  };
 }

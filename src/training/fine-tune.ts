@@ -12,16 +12,17 @@ import type { Json } from '../io/index.ts';
 import type { Module } from '../nn/index.ts';
 import { imageClassification, type Task } from '../tasks/index.ts';
 import { planAndDiscard } from '../tensor/index.ts';
-import { type CheckpointStore, inMemory, inStore, restoreSnapshot, type Snapshot } from './checkpointing.ts';
+import { inMemory, inStore, restoreCheckpoint } from './checkpointing.ts';
 import type { Images } from './data-source.ts';
 import { type Evaluation, evaluate, majorityBaseline } from './evaluate.ts';
 import type { Listener, Measures } from './events.ts';
 import { saveModelFolder } from './model-folder.ts';
 import { planRun, type RunPlan } from './plan.ts';
+import type { Checkpoint, CheckpointStore } from './run/index.ts';
 import { makeOptimizer, makeSchedule, type OptimizerOptions, type ScheduleOptions, settingsText } from './schedule.ts';
 import type { SignalWatch } from './signals.ts';
 import { stepNeeds } from './step-needs.ts';
-import type { Best, EpochRecord, TrainState } from './train-state.ts';
+import type { Best, EpochRecord } from './train-state.ts';
 import { type Clip, TrainStep } from './train-step.ts';
 import { trainLoop } from './trainer.ts';
 
@@ -57,7 +58,7 @@ export interface FineTuneOptions {
   /** Refuse to start when the plan exceeds the memory there is; true unless told. */
   checkMemory?: boolean;
   /** Checkpoints and resume; a run folder brings them. */
-  checkpoints?: { store: CheckpointStore; everySteps?: number; resumeFrom?: Snapshot };
+  checkpoints?: { run: string; store: CheckpointStore; everySteps?: number; resumeFrom?: Checkpoint };
   signals?: SignalWatch;
 }
 
@@ -95,12 +96,11 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
   const emit: Listener = async (event) => {
     for (const listener of listeners) await listener(event);
   };
-  const { store, everySteps = 0, resumeFrom } = options.checkpoints ?? {};
+  const { store, run = '', everySteps = 0, resumeFrom } = options.checkpoints ?? {};
   const checkpoints = store
-    ? inStore(store, model, optimizer, (text) => emit({ type: 'notice', text }))
+    ? inStore({ run, store, model, optimizer, warn: (text) => emit({ type: 'notice', text }) })
     : inMemory(model);
-  let state: TrainState | undefined;
-  if (store && resumeFrom) state = await restoreSnapshot(resumeFrom, model, optimizer, store.dir);
+  const state = resumeFrom && (await restoreCheckpoint(resumeFrom, model, optimizer));
 
   const measure = (part: Images, stop?: () => boolean): Promise<Evaluation | undefined> =>
     evaluate(model, task, part, { batchSize: evalBatchSize, transforms, stop });
@@ -130,7 +130,7 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
     state,
   });
   prepared.step.release();
-  await checkpoints.restoreBest();
+  await checkpoints.restoreBest(end);
 
   const { saveTo, architecture } = options;
   let weightsHash: string | undefined;
@@ -149,7 +149,7 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
     stoppedEarly: end.stoppedEarly,
     seconds: (performance.now() - start) / 1000,
     validation: end.history.find(({ epoch }) => epoch === end.best?.epoch)?.validation,
-    test: test && { ...test, baseline: majorityBaseline(test.counts, task.classes) },
+    test: test && { ...test, baseline: majorityBaseline(test.confusion) },
     modelDir: weightsHash === undefined ? undefined : saveTo,
     weightsHash,
   };

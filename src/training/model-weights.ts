@@ -51,13 +51,3 @@ export async function restore(
     await flush([]);
   }
 }
-
-/** `<prefix><name>` for every name. */
-export const prefixed = <T>(prefix: string, map: ReadonlyMap<string, T>): Map<string, T> =>
-  new Map([...map].map(([name, value]) => [prefix + name, value]));
-
-/** The entries whose name begins with the prefix, without it. */
-export const unprefixed = <T>(prefix: string, map: ReadonlyMap<string, T>): Map<string, T> =>
-  new Map(
-    [...map].filter(([name]) => name.startsWith(prefix)).map(([name, value]) => [name.slice(prefix.length), value]),
-  );

@@ -1,22 +1,22 @@
 /** A recipe becomes a run: data, model, run folder, training, report. And an interrupted run goes on. */
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { ConfigError, DataError, printable } from '../base/errors.ts';
+import { statfs } from 'node:fs/promises';
+import { ConfigError, DataError, IoError, printable } from '../base/errors.ts';
 import { classNames, type Transform, validateTransforms } from '../data/index.ts';
-import { exists, ioError, type Json } from '../io/index.ts';
+import type { Json } from '../io/index.ts';
 import { createModel, modelEntry } from '../models/index.ts';
 import type { Module } from '../nn/index.ts';
 import { manualSeed } from '../tensor/index.ts';
-import type { Snapshot } from './checkpointing.ts';
 import { type DataRequest, dataHashes, leakNotice, loadRunData, type RunData } from './data-source.ts';
-import type { Listener, TrainEvent } from './events.ts';
+import type { Listener } from './events.ts';
 import { type FineTuneOptions, type FineTuneResult, fineTune, planFineTune } from './fine-tune.ts';
+import { formatBytes } from './machine-memory.ts';
 import type { RunPlan } from './plan.ts';
 import type { Recipe } from './recipe.ts';
 import { parseRecipe } from './recipe-parse.ts';
-import { applySettings, parseSetting } from './recipe-set.ts';
+import { applySettings, locateSettings, parseSetting } from './recipe-set.ts';
+import { type Checkpoint, RunFolder } from './run/index.ts';
+import { logTo } from './run-log.ts';
 import { type ReportJson, reportOf } from './run-report.ts';
-import { createRun, openRun, type Run } from './run-store.ts';
 import { watchSignals } from './signals.ts';
 
 export interface RunRequest {
@@ -42,15 +42,16 @@ interface RunHead {
 
 /** @throws ConfigError, DataError, IoError, LockedError, MemoryError, NumericError, RunStopped. */
 export async function runRecipe(recipe: Recipe, request: RunRequest & { out?: string } = {}): Promise<RunOutcome> {
+  const { out } = request;
   const prepared = await prepare(recipe, request);
   // A plan that does not fit leaves no folder behind.
   planFineTune(prepared.options, true);
-  const dir = request.out ?? (await freeName(prepared.data.recipe.name));
-  const head: RunHead = { recipe: prepared.data.recipe, data: prepared.hashes };
-  const run = await createRun(dir, head as unknown as Json, {
-    keepLast: recipe.checkpoint.keepLast,
-    checkpointBytes: checkpointBytes(prepared.options.model, recipe),
-  });
+  const { recipe: resolved } = prepared.data;
+  const head: RunHead = { recipe: resolved, data: prepared.hashes };
+  const options = { keepLast: resolved.checkpoint.keepLast };
+  const run = out
+    ? await RunFolder.create(out, head, options)
+    : await RunFolder.createNumbered('runs', resolved.name, head, options);
   return execute(run, prepared, request);
 }
 
@@ -64,19 +65,26 @@ export interface ResumeRequest extends RunRequest {
 
 /** Goes on after the newest intact checkpoint, bit for bit. @throws ConfigError RESUME_CHANGED naming the field. */
 export async function resumeRun(dir: string, request: ResumeRequest = {}): Promise<RunOutcome> {
-  const run = await openRun(dir);
+  const run = await RunFolder.open(dir);
   try {
-    const head = headOf(run);
+    const head = parseHead(await run.readRecipe(), run.recipePath);
     const settings = (request.set ?? []).map(parseSetting);
-    const recipe = parseRecipe(applySettings(head.recipe, settings));
+    const recipe = parseRecipe(
+      applySettings(head.recipe, settings),
+      locateSettings(settings, () => undefined),
+    );
     const prepared = await prepare(recipe, request);
-    refuseChanges(head, { recipe: prepared.data.recipe, data: prepared.hashes }, request.allowChange ?? []);
-    const found = await run.newest(request.checkpoint);
-    for (const text of found.warnings) await prepared.emit({ type: 'notice', text });
-    return await execute(run, prepared, request, found.snapshot);
-  } catch (error) {
+    const now: RunHead = { recipe: prepared.data.recipe, data: prepared.hashes };
+    refuseChanges(head, now, request.allowChange ?? []);
+    const { checkpoint: wanted } = request;
+    const found = wanted ? { checkpoint: await run.checkpoints.load(wanted) } : await run.checkpoints.latest();
+    if (found && 'warnings' in found)
+      for (const text of found.warnings)
+        await prepared.emit({ type: 'notice', text: `${text}; going on from ${found.checkpoint.name}` });
+    await run.writeRecipe(now);
+    return await execute(run, prepared, request, found?.checkpoint);
+  } finally {
     await run.close();
-    throw error;
   }
 }
 
@@ -161,48 +169,75 @@ function optionsOf(data: RunData): FineTuneOptions {
   };
 }
 
-async function execute(run: Run, prepared: Prepared, request: RunRequest, resumeFrom?: Snapshot): Promise<RunOutcome> {
-  const { data, options, emit, hashes } = prepared;
+async function execute(
+  run: RunFolder,
+  { data, options, emit, hashes }: Prepared,
+  request: RunRequest,
+  resumeFrom?: Checkpoint,
+): Promise<RunOutcome> {
   const signals = request.signals ? watchSignals() : undefined;
   try {
-    await run.rewindLog(resumeFrom);
-    const modelDir = join(run.dir, 'model');
+    await checkRoom(run.path, options.model, data.recipe);
+    if (resumeFrom) await rewind(run, resumeFrom);
     const result = await fineTune({
       ...options,
-      listeners: [logTo(run), ...(request.listeners ?? [])],
-      saveTo: modelDir,
+      listeners: [await logTo(run, resumeFrom?.step ?? 0, emit), ...(request.listeners ?? [])],
+      saveTo: run.modelDir,
       origin: { recipe: data.recipe as unknown as Json, data: hashes },
-      checkpoints: { store: run, everySteps: data.recipe.checkpoint.everySteps, resumeFrom },
+      checkpoints: {
+        run: run.path,
+        store: run.checkpoints,
+        everySteps: data.recipe.checkpoint.everySteps,
+        resumeFrom,
+      },
       signals,
     });
     const report = reportOf(result, hashes.test);
-    if (report) await run.writeReport(report.text, report.json as unknown as Json);
-    await emit({ type: 'run-end', result, run: run.dir });
-    return { run: run.dir, result, reportText: report?.text, report: report?.json };
+    if (report) await run.writeReport(report.json, report.text);
+    const { model, task, plan, ...plain } = result;
+    await emit({ type: 'run-end', result: plain, run: run.path });
+    return { run: run.path, result, reportText: report?.text, report: report?.json };
   } finally {
     signals?.release();
     await run.close();
   }
 }
 
-/** One line an update and one an epoch: only what is the same in every repetition, so that runs can be compared. */
-function logTo(run: Run): Listener {
-  return async (event: TrainEvent) => {
-    if (event.type === 'step') {
-      const { step, epoch, loss, lr } = event;
-      run.log({ step, epoch, loss, lr });
-    } else if (event.type === 'epoch-end') {
-      const { step, epoch, trainLoss, validation, best } = event;
-      run.log({ step, epoch, trainLoss, validation: validation ?? null, best });
-      await run.flushLog();
-    } else if (event.type === 'checkpoint') await run.flushLog();
-  };
+/** Newer checkpoints (damaged, or passed over on purpose) must not be come back to. */
+async function rewind({ checkpoints }: RunFolder, { name, step, state }: Checkpoint): Promise<void> {
+  await checkpoints.discardAfter(name);
+  // A kill between saving the best and marking it leaves the mark on an older one.
+  const { best } = state as { best?: { step?: number } | null };
+  if (best?.step === step) await checkpoints.markBest(name);
 }
 
-function headOf(run: Run): RunHead {
-  const head = run.head as unknown as Partial<RunHead> | null;
+/** Refuses to begin what cannot be saved. */
+async function checkRoom(dir: string, model: Module, { optimizer, checkpoint }: Recipe): Promise<void> {
+  const bytes = (list: readonly { size: number }[]): number => list.reduce((sum, v) => sum + 4 * v.size, 0);
+  const slots = optimizer.name === 'sgd' ? Number((optimizer.momentum ?? 0) > 0) : 2;
+  const weights = bytes([...model.stateDict().values()]);
+  const one = weights + slots * bytes(model.parameters().filter((p) => p.requiresGrad));
+  // Those kept, the best, the one being written, and the model.
+  const needed = one * (checkpoint.keepLast + 2) + weights + 2 ** 20;
+  const found = await statfs(dir).catch(() => undefined);
+  const free = found ? found.bavail * found.bsize : Number.POSITIVE_INFINITY;
+  if (free * 0.95 < needed)
+    throw new IoError(
+      'DISK_FULL',
+      `${printable(dir)}: the run needs ${formatBytes(needed)}, ${formatBytes(free)} are free`,
+      {
+        file: dir,
+        needed,
+        free,
+        hint: 'choose a folder on another disk with --out, or keep fewer with --set checkpoint.keepLast=1',
+      },
+    );
+}
+
+function parseHead(value: Json, file: string): RunHead {
+  const head = value as unknown as Partial<RunHead> | null;
   if (typeof head?.recipe !== 'object' || typeof head.data !== 'object')
-    throw new DataError('RUN_FORMAT', `${printable(run.dir)} is not the folder of a training run`, { file: run.dir });
+    throw new DataError('NOT_A_RUN', `${printable(file)} is not the head of a training run`, { file });
   return head as RunHead;
 }
 
@@ -252,20 +287,4 @@ function changes(before: unknown, after: unknown, path: string): Change[] {
       changes(before[key], after[key], path === '' || path.endsWith('.') ? path + key : `${path}.${key}`),
     );
   return JSON.stringify(before) === JSON.stringify(after) ? [] : [{ field: path, before, after }];
-}
-
-const checkpointBytes = (model: Module, { optimizer }: Recipe): number => {
-  const weights = [...model.stateDict().values()].reduce((sum, v) => sum + 4 * v.size, 0);
-  const trained = model.parameters().reduce((sum, v) => sum + (v.requiresGrad ? 4 * v.size : 0), 0);
-  return weights + trained * (optimizer.name === 'sgd' ? ((optimizer.momentum ?? 0) > 0 ? 1 : 0) : 2);
-};
-
-/** `runs/<name>-1`, or the next number that is free. */
-async function freeName(name: string): Promise<string> {
-  try {
-    await mkdir('runs', { recursive: true });
-  } catch (cause) {
-    throw ioError(cause, 'create', 'runs', { hint: 'choose a run folder with --out DIR' });
-  }
-  for (let n = 1; ; n++) if (!(await exists(`runs/${name}-${n}`))) return `runs/${name}-${n}`;
 }

@@ -46,8 +46,8 @@ export async function trainLoop(loop: TrainLoop): Promise<TrainState> {
     if (name) await emit({ type: 'checkpoint', step: state.step, name, reason: 'signal' });
     throw new RunStopped(loop.signals?.received, state.step, checkpoints.run);
   };
-  const save = async (reason: 'epoch' | 'steps'): Promise<void> => {
-    const name = await checkpoints.save(state, reason);
+  const save = async (reason: 'epoch' | 'steps', best = false): Promise<void> => {
+    const name = await checkpoints.save(state, reason, best);
     if (name) await emit({ type: 'checkpoint', step: state.step, name, reason });
   };
 
@@ -105,9 +105,9 @@ export async function trainLoop(loop: TrainLoop): Promise<TrainState> {
     const best = recordEpoch(state, record, loop.selectBy, loop.earlyStopping?.minDelta);
     const patience = loop.earlyStopping?.patience;
     if (patience !== undefined && state.sinceBest >= patience) state.stoppedEarly = true;
-    if (best) await checkpoints.saveBest(state);
-    await save('epoch');
+    // Told first: what is logged up to a checkpoint belongs to it.
     await emit({ type: 'epoch-end', ...record, seconds, samplesPerSecond, best });
+    await save('epoch', best);
     if (state.stoppedEarly && patience !== undefined)
       await emit({ type: 'early-stop', epoch, bestEpoch: state.best?.epoch ?? epoch, patience });
   }

@@ -60,10 +60,12 @@ const noHost =
     throw new DTypeError('INTERNAL', `${op} is evaluated by the interpreter itself`);
   };
 
+// -0 is not an i32.
+const neg: PlainEvaluate = (call) => (call.dtype === 'i32' ? unary((a) => -a | 0) : unary((a) => -a))(call);
+
 export const elementwise = {
   source: noHost('source'),
-  // -0 is not an i32.
-  neg: (call) => (call.dtype === 'i32' ? unary((a) => -a | 0) : unary((a) => -a))(call),
+  neg,
   abs: unary(Math.abs),
   sign: unary(Math.sign),
   exp: unary(Math.exp),

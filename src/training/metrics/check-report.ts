@@ -87,7 +87,7 @@ export function checkReport(json: unknown, { digits, file }: CheckOptions = {}):
   } else if (object['micro avg'] === undefined) fail('accuracy', 'accuracy', 'is missing, and so is "micro avg"');
   return object as ClassificationReport;
 
-  function checkRow(row: Row): void {
+  function checkRow(row: Row): undefined {
     const { name, precision, recall, support, 'f1-score': f1 } = row;
     const tp = row.tp ?? Math.round(recall * support);
     const low = Math.min(precision, recall);

@@ -39,13 +39,18 @@ export class MetricsFile {
     return this.#queue(async () => (await this.#lines()).map(({ record }) => record));
   }
 
-  /** Drops the lines of steps after `step`, and a torn last one. @returns how many lines went. */
-  truncate(step: number): Promise<number> {
+  /**
+   * Drops the lines of steps after `keep` (or those it refuses), and a torn last one.
+   * @returns how many lines went.
+   */
+  truncate(keep: number | ((record: MetricsRecord) => boolean)): Promise<number> {
+    const isKept =
+      typeof keep === 'function' ? keep : ({ step }: MetricsRecord) => !(typeof step === 'number' && step > keep);
     return this.#queue(async () => {
       await this.#close();
       if (!(await exists(this.path))) return 0;
       const lines = await this.#lines();
-      const kept = lines.filter(({ record }) => !(typeof record.step === 'number' && record.step > step));
+      const kept = lines.filter(({ record }) => isKept(record));
       await writeFileAtomic(this.path, kept.map(({ text }) => `${text}\n`).join(''));
       return lines.length - kept.length;
     });

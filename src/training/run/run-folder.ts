@@ -2,32 +2,37 @@
  * A run is a folder: recipe.json, metrics.jsonl, checkpoints/, model/, report.json, report.txt, and a lock while a
  * process works in it.
  */
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir, readdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DataError, IoError, printable } from '../../base/errors.ts';
 import { exists, removeOrphans, writeFileAtomic } from '../../io/atomic.ts';
 import { errnoOf, ioError } from '../../io/failure.ts';
 import { type Json, readJson, writeJson } from '../../io/json.ts';
-import { CheckpointStore } from './checkpoint-store.ts';
+import { Checkpoints } from './checkpoints.ts';
 import { acquireLock, type Lock } from './lock.ts';
-import { MetricsFile } from './metrics-file.ts';
+import { MetricsFile, type MetricsRecord } from './metrics-file.ts';
 
 export interface RunOptions {
   /** Newest checkpoints to keep, besides the best; 2. */
   keepLast?: number;
 }
 
+export interface CreateOptions extends RunOptions {
+  /** Bytes the run will write; refused at once where the disk has not as much. */
+  bytes?: number;
+}
+
 export class RunFolder {
   readonly path: string;
   readonly metrics: MetricsFile;
-  readonly checkpoints: CheckpointStore;
+  readonly checkpoints: Checkpoints;
   readonly #lock: Lock | undefined;
 
   private constructor(path: string, lock: Lock | undefined, { keepLast }: RunOptions) {
     this.path = path;
     this.#lock = lock;
     this.metrics = new MetricsFile(join(path, 'metrics.jsonl'));
-    this.checkpoints = new CheckpointStore(join(path, 'checkpoints'), { keepLast });
+    this.checkpoints = new Checkpoints(join(path, 'checkpoints'), { keepLast });
   }
 
   get recipePath(): string {
@@ -48,7 +53,11 @@ export class RunFolder {
    * Makes the folder (and those above it), takes its lock and writes the recipe.
    * @throws IoError RUN_EXISTS or FOLDER_NOT_EMPTY: what is there is never touched; LockedError.
    */
-  static async create(path: string, recipe: unknown, options: RunOptions = {}): Promise<RunFolder> {
+  static async create(
+    path: string,
+    recipe: unknown,
+    { bytes = 0, ...options }: CreateOptions = {},
+  ): Promise<RunFolder> {
     try {
       await mkdir(path, { recursive: true });
     } catch (cause) {
@@ -59,6 +68,7 @@ export class RunFolder {
     try {
       // Looked at again under the lock: another process may have made its run here meanwhile.
       await refuseContent(path);
+      await checkRoom(path, bytes);
       await mkdir(join(path, 'checkpoints'), { recursive: true });
       const run = new RunFolder(path, lock, options);
       await writeJson(run.recipePath, recipe);
@@ -74,7 +84,7 @@ export class RunFolder {
     parent: string,
     name: string,
     recipe: unknown,
-    options: RunOptions = {},
+    options: CreateOptions = {},
   ): Promise<RunFolder> {
     const stem = name.replace(/[^\p{L}\p{N}._-]+/gu, '-').replace(/^[.-]+/, '') || 'run';
     try {
@@ -129,12 +139,12 @@ export class RunFolder {
   }
 
   /** A line of metrics.jsonl. */
-  appendMetrics(record: { readonly step?: number; readonly [key: string]: unknown }): Promise<void> {
+  appendMetrics(record: MetricsRecord): Promise<void> {
     return this.metrics.append(record);
   }
-  /** Drops the metrics of steps after `step`. */
-  truncateMetrics(step: number): Promise<number> {
-    return this.metrics.truncate(step);
+  /** Drops the metrics of steps after `keep`, or the lines it refuses. */
+  truncateMetrics(keep: number | ((record: MetricsRecord) => boolean)): Promise<number> {
+    return this.metrics.truncate(keep);
   }
 
   /** report.json and report.txt. */
@@ -159,6 +169,19 @@ async function listNames(path: string, action: string): Promise<string[]> {
   } catch (cause) {
     throw ioError(cause, action, path);
   }
+}
+
+async function checkRoom(path: string, needed: number): Promise<void> {
+  // Some file systems do not say; writing will.
+  const room = await statfs(path).catch(() => undefined);
+  const free = room === undefined ? Number.POSITIVE_INFINITY : room.bavail * room.bsize;
+  if (free < needed)
+    throw new IoError('DISK_FULL', `${printable(path)}: the run needs ${needed} bytes, ${free} are free`, {
+      file: path,
+      needed,
+      free,
+      hint: 'choose a folder on another disk, or keep fewer checkpoints',
+    });
 }
 
 // What a creation that was cut off may have left: safe to go over.

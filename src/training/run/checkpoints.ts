@@ -20,7 +20,7 @@ import {
   writeParts,
 } from './checkpoint.ts';
 
-export interface StoreOptions {
+export interface CheckpointsOptions {
   /** Newest checkpoints to keep, besides the best; 2. */
   keepLast?: number;
 }
@@ -49,12 +49,12 @@ export interface LatestCheckpoint {
 // Temporaries being written by this process right now, whichever store they belong to.
 const active = new Set<string>();
 
-export class CheckpointStore {
+export class Checkpoints {
   readonly directory: string;
   readonly keepLast: number;
   #tail: Promise<unknown> = Promise.resolve();
 
-  constructor(directory: string, { keepLast = 2 }: StoreOptions = {}) {
+  constructor(directory: string, { keepLast = 2 }: CheckpointsOptions = {}) {
     if (!Number.isInteger(keepLast) || keepLast < 1)
       throw new ArgumentError('KEEP_LAST_INVALID', `keepLast is an integer from 1, got ${printable(keepLast)}`, {
         field: 'keepLast',
@@ -166,20 +166,6 @@ export class CheckpointStore {
     });
   }
 
-  /**
-   * Deletes the checkpoints after `name`: a run that goes on from an earlier one must not come back to them.
-   * @returns the names removed.
-   */
-  discardAfter(name: string): Promise<string[]> {
-    return this.#queue(async () => {
-      const names = await this.list();
-      if (!names.includes(name)) return [];
-      const later = names.filter((other) => byStep(other, name) > 0);
-      for (const other of later) await this.#remove(other);
-      return later;
-    });
-  }
-
   get #bestPath(): string {
     return join(this.directory, 'best.json');
   }
@@ -210,10 +196,14 @@ export class CheckpointStore {
 
   async #retain(saved: string): Promise<string[]> {
     const names = await this.list();
+    // Later steps are of a run that was taken back to an earlier checkpoint; it must not come back to them.
+    const past = names.slice(0, names.indexOf(saved) + 1);
     // Of several saves of one step the last counts.
-    const step = (name: string): number | undefined => parseName(name)?.step;
-    const current = names.filter((name, i) => step(name) !== step(names[i + 1] ?? ''));
-    const keep = new Set([...current.slice(-this.keepLast), saved, await this.best()]);
+    const step = (name: string | undefined): number | undefined => parseName(name ?? '')?.step;
+    const current = past.filter((name, i) => step(name) !== step(past[i + 1]));
+    const best = await this.best();
+    const keep = new Set(current.slice(-this.keepLast));
+    if (best !== undefined && past.includes(best)) keep.add(best);
     const removed = names.filter((name) => !keep.has(name));
     for (const name of removed) await this.#remove(name);
     return removed;
