@@ -9,7 +9,9 @@ export interface Prediction {
   /** Index of `label` among the classes. */
   readonly index: number;
   /** By class name, in class order; they add up to 1. */
-  readonly probabilities: Record<string, number>;
+  readonly probabilities: Readonly<Record<string, number>>;
+  /** The likeliest classes, best first. */
+  readonly top: readonly { readonly label: string; readonly probability: number }[];
 }
 
 export interface Task<B = Batch> {

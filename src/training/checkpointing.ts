@@ -6,7 +6,7 @@ import type { Module } from '../nn/index.ts';
 import type { Optimizer } from '../optim/index.ts';
 import type { CheckpointReason } from './events.ts';
 import { arraysOf, copyOf, restore } from './model-weights.ts';
-import type { Checkpoint, CheckpointStore } from './run/index.ts';
+import type { Checkpoint, Checkpoints } from './run/index.ts';
 import { parseState, type TrainState } from './train-state.ts';
 
 export interface Checkpointing {
@@ -38,7 +38,7 @@ const RETRY_AFTER = [100, 500];
 
 export interface StoreContext {
   readonly run: string;
-  readonly store: CheckpointStore;
+  readonly store: Checkpoints;
   readonly model: Module;
   readonly optimizer: Optimizer;
   readonly warn: (text: string) => void | Promise<void>;

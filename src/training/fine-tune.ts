@@ -18,7 +18,7 @@ import { type Evaluation, evaluate, majorityBaseline } from './evaluate.ts';
 import type { Listener, Measures } from './events.ts';
 import { saveModelFolder } from './model-folder.ts';
 import { planRun, type RunPlan } from './plan.ts';
-import type { Checkpoint, CheckpointStore } from './run/index.ts';
+import type { Checkpoint, Checkpoints } from './run/index.ts';
 import { makeOptimizer, makeSchedule, type OptimizerOptions, type ScheduleOptions, settingsText } from './schedule.ts';
 import type { SignalWatch } from './signals.ts';
 import { stepNeeds } from './step-needs.ts';
@@ -58,7 +58,7 @@ export interface FineTuneOptions {
   /** Refuse to start when the plan exceeds the memory there is; true unless told. */
   checkMemory?: boolean;
   /** Checkpoints and resume; a run folder brings them. */
-  checkpoints?: { run: string; store: CheckpointStore; everySteps?: number; resumeFrom?: Checkpoint };
+  checkpoints?: { run: string; store: Checkpoints; everySteps?: number; resumeFrom?: Checkpoint };
   signals?: SignalWatch;
 }
 

@@ -1,8 +1,9 @@
 /** A recipe becomes a run: data, model, run folder, training, report. And an interrupted run goes on. */
-import { statfs } from 'node:fs/promises';
+import { rm, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
 import { ConfigError, DataError, IoError, printable } from '../base/errors.ts';
 import { classNames, type Transform, validateTransforms } from '../data/index.ts';
-import type { Json } from '../io/index.ts';
+import { ioError, type Json } from '../io/index.ts';
 import { createModel, modelEntry } from '../models/index.ts';
 import type { Module } from '../nn/index.ts';
 import { manualSeed } from '../tensor/index.ts';
@@ -205,7 +206,16 @@ async function execute(
 
 /** Newer checkpoints (damaged, or passed over on purpose) must not be come back to. */
 async function rewind({ checkpoints }: RunFolder, { name, step, state }: Checkpoint): Promise<void> {
-  await checkpoints.discardAfter(name);
+  for (const later of (await checkpoints.list()).filter((other) => other > name)) {
+    const path = join(checkpoints.directory, later);
+    try {
+      // Without its manifest it is no checkpoint, whenever we die.
+      await rm(join(path, 'manifest.json'), { force: true });
+      await rm(path, { recursive: true, force: true });
+    } catch (cause) {
+      throw ioError(cause, 'delete', path);
+    }
+  }
   // A kill between saving the best and marking it leaves the mark on an older one.
   const { best } = state as { best?: { step?: number } | null };
   if (best?.step === step) await checkpoints.markBest(name);

@@ -32,15 +32,6 @@ export function checkReport(json: unknown, { digits, file }: CheckOptions = {}):
   // Half a unit of the last printed digit, with room for the doubles' own rounding.
   const slack = (digits === undefined ? 0 : 0.5 * 10 ** -digits) + 1e-9;
   const near = (a: number, b: number, times = 1): boolean => Math.abs(a - b) <= slack * times;
-  const fail = (row: string, field: string, words: string, expected?: unknown, got?: unknown): never => {
-    throw new DataError('REPORT_INCONSISTENT', `${where}row ${printable(row)}: ${words}`, {
-      file,
-      row,
-      field: `${row}.${field}`,
-      expected,
-      got,
-    });
-  };
 
   const object = isObject(json)
     ? json
@@ -87,7 +78,17 @@ export function checkReport(json: unknown, { digits, file }: CheckOptions = {}):
   } else if (object['micro avg'] === undefined) fail('accuracy', 'accuracy', 'is missing, and so is "micro avg"');
   return object as ClassificationReport;
 
-  function checkRow(row: Row): undefined {
+  function fail(row: string, field: string, words: string, expected?: unknown, got?: unknown): never {
+    throw new DataError('REPORT_INCONSISTENT', `${where}row ${printable(row)}: ${words}`, {
+      file,
+      row,
+      field: `${row}.${field}`,
+      expected,
+      got,
+    });
+  }
+
+  function checkRow(row: Row): void {
     const { name, precision, recall, support, 'f1-score': f1 } = row;
     const tp = row.tp ?? Math.round(recall * support);
     const low = Math.min(precision, recall);
@@ -98,13 +99,7 @@ export function checkReport(json: unknown, { digits, file }: CheckOptions = {}):
       fail(name, 'recall', `recall ${recall} is no count out of ${support}`, tp / support, recall);
     const predicted = row.predicted ?? findPredicted(tp, precision);
     if (predicted === undefined || tp > support || tp > predicted)
-      return fail(
-        name,
-        'precision',
-        `precision ${precision} is no share of ${tp} true positives`,
-        undefined,
-        precision,
-      );
+      fail(name, 'precision', `precision ${precision} is no share of ${tp} true positives`, undefined, precision);
     if (!near(precision, predicted === 0 ? 0 : tp / predicted))
       fail(name, 'precision', `precision ${precision} is not ${tp} out of ${predicted}`, tp / predicted, precision);
     // Rounded precision and recall stand for several counts; F1 follows from the two within that.

@@ -20,13 +20,13 @@ export class MetricsFile {
     this.path = path;
   }
 
-  /** Appends a line. @throws IoError; the file then ends with the last whole line. */
-  append(record: MetricsRecord): Promise<void> {
+  /** Appends a line for each record. @throws IoError; then none of them is in the file. */
+  append(...records: readonly MetricsRecord[]): Promise<void> {
     return this.#queue(async () => {
       const handle = await this.#open();
       const { size } = await handle.stat();
       try {
-        await writeAll(handle, Buffer.from(`${JSON.stringify(record)}\n`));
+        await writeAll(handle, Buffer.from(records.map((record) => `${JSON.stringify(record)}\n`).join('')));
       } catch (cause) {
         await handle.truncate(size).catch(() => {});
         throw cause;

@@ -1,0 +1,38 @@
+export { type Checkpointing, inMemory } from './checkpointing.ts';
+export { dataHashes, type Images, loadRunData, type RunData } from './data-source.ts';
+export { type EvaluateOptions, type Evaluation, evaluate, majorityBaseline } from './evaluate.ts';
+export { type EventTable, type Listener, type Measures, on, type TrainEvent } from './events.ts';
+export {
+  type FineTuneOptions,
+  type FineTuneResult,
+  fineTune,
+  freeze,
+  planFineTune,
+  type TrainResult,
+} from './fine-tune.ts';
+export * from './metrics/index.ts';
+export {
+  findModelFolder,
+  type LoadedModel,
+  loadModelFolder,
+  type ModelDescription,
+  saveModelFolder,
+} from './model-folder.ts';
+export { planText, type RunPlan } from './plan.ts';
+export { type ProgressOptions, terminalProgress } from './progress.ts';
+export { defineRecipe, type Recipe, type RecipeInput, recipeSchema } from './recipe.ts';
+export { loadRecipe } from './recipe-file.ts';
+export { parseRecipe } from './recipe-parse.ts';
+export { builtinRecipes } from './recipes.ts';
+export * from './run/index.ts';
+export {
+  planRecipe,
+  type ResumeRequest,
+  type RunOutcome,
+  type RunRequest,
+  resumeRun,
+  runRecipe,
+} from './run-recipe.ts';
+export { makeReport, type Report, type ReportJson } from './run-report.ts';
+export { makeOptimizer, makeSchedule, type OptimizerOptions, type ScheduleOptions } from './schedule.ts';
+export { RunStopped } from './signals.ts';
