@@ -2,29 +2,25 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigError, printable } from '../base/errors.ts';
+import { take } from '../data/index.ts';
 import { exists } from '../io/index.ts';
-import { dataHashes, loadRunData } from '../training/data-source.ts';
+import { dataHashes, folderFor, type Images, loadRunData } from '../training/data-source.ts';
 import { evaluate } from '../training/evaluate.ts';
 import { findModelFolder, type LoadedModel, loadModelFolder } from '../training/model-folder.ts';
 import { percent } from '../training/progress.ts';
-import type { Recipe } from '../training/recipe.ts';
 import { parseRecipe } from '../training/recipe-parse.ts';
 import { makeReport } from '../training/run-report.ts';
 import type { EvaluateCommandOptions } from './main.ts';
 import { note, print, printJson } from './output.ts';
 
 export async function evaluateCommand(dir: string, options: EvaluateCommandOptions): Promise<void> {
-  const { split, limit, dataDir, json = false } = options;
+  const { split, json = false } = options;
   const loaded = await loadModelFolder(await findModelFolder(dir));
-  const recipe = await recipeFor(loaded, dataDir);
-  const limits = limit === undefined ? recipe.limit : { ...recipe.limit, [split]: limit };
-  const data = await loadRunData({ ...recipe, limit: limits }, { dataDir, notify: note, classes: loaded.classes });
-  const part = data[split];
-  if (!part) throw new ConfigError('SPLIT_MISSING', `the data have no ${split} part`, { field: '--split', got: split });
+  const { part, batchSize } = await openPart(loaded, options);
   const hashes = await dataHashes({ train: part });
   const bar = !json && process.stderr.isTTY;
   const evaluation = await evaluate(loaded.module, loaded.task, part, {
-    batchSize: options.batchSize ?? recipe.evalBatchSize ?? 2 * recipe.batchSize,
+    batchSize: options.batchSize ?? batchSize,
     transforms: loaded.transforms,
     ...(bar && {
       onProgress: (done, total) => process.stderr.write(`\r${done}/${total}${done === total ? '\r\n' : ''}`),
@@ -51,35 +47,43 @@ export async function evaluateCommand(dir: string, options: EvaluateCommandOptio
   await note(`${part.name}: accuracy ${percent(accuracy)} of ${n}${split === 'test' ? '' : ` (${split})`}`);
 }
 
-/** The recipe the model was trained by; with --data-dir on other data than it saw, that folder's own kind. */
-async function recipeFor({ origin, dir, image }: LoadedModel, dataDir: string | undefined): Promise<Recipe> {
+/** The part of the data the model was trained on; with --data-dir on other data, what lies there. */
+async function openPart(
+  { origin, dir, image, classes }: LoadedModel,
+  { split, limit, dataDir }: EvaluateCommandOptions,
+): Promise<{ part: Images; batchSize: number }> {
   const stored = (origin as { recipe?: unknown } | undefined)?.recipe;
-  const bare = {
-    name: 'evaluation',
-    data: { name: 'mnist' },
-    model: { name: 'any' },
-    optimizer: { name: 'sgd', lr: 1 },
-  };
-  const recipe = parseRecipe(stored ?? { ...bare, batchSize: 64, epochs: 1 });
-  if (dataDir === undefined) {
-    if (stored === undefined)
-      throw new ConfigError('DATA_UNKNOWN', `${printable(dir)} does not say what data it was trained on`, {
-        field: '--data-dir',
-        hint: 'pass --data-dir DIR with the four MNIST files, or a folder with one subdirectory a class',
-      });
-    return recipe;
+  if (stored === undefined && dataDir === undefined)
+    throw new ConfigError('DATA_UNKNOWN', `${printable(dir)} does not say what data it was trained on`, {
+      field: '--data-dir',
+      hint: 'pass --data-dir DIR with the four MNIST files, or a folder with one subdirectory a class',
+    });
+  const trained = parseRecipe(stored ?? anyRecipe);
+  const batchSize = trained.evalBatchSize ?? 2 * trained.batchSize;
+  const kind = dataDir === undefined ? trained.data.name : await kindOf(dataDir);
+  if (dataDir !== undefined && kind === 'folder' && trained.data.name !== 'folder') {
+    const whole = await folderFor(dataDir, classes, image);
+    return { part: limit === undefined ? whole : take(whole, limit), batchSize };
   }
-  const kind = await kindOf(dataDir);
-  if (kind === recipe.data.name) return recipe;
   // Caps were meant for the data of the recipe.
-  const data = {
-    ...recipe.data,
-    name: kind,
-    dir: undefined,
-    channels: image.channels === 1 ? (1 as const) : (3 as const),
-  };
-  return { ...recipe, limit: {}, data: { ...data, validation: 0.1, test: kind === 'folder' ? 0.9 : undefined } };
+  const recipe =
+    kind === trained.data.name ? trained : { ...trained, limit: {}, data: { ...trained.data, name: kind } };
+  const limits = limit === undefined ? recipe.limit : { ...recipe.limit, [split]: limit };
+  const data = await loadRunData({ ...recipe, limit: limits }, { dataDir, notify: note, classes });
+  const part = data[split];
+  if (!part) throw new ConfigError('SPLIT_MISSING', `the data have no ${split} part`, { field: '--split', got: split });
+  return { part, batchSize };
 }
+
+/** Stands in for a model folder that does not tell how it was trained. */
+const anyRecipe = {
+  name: 'evaluation',
+  data: { name: 'mnist' },
+  model: { name: 'any' },
+  optimizer: { name: 'sgd', lr: 1 },
+  batchSize: 64,
+  epochs: 1,
+};
 
 async function kindOf(dataDir: string): Promise<'mnist' | 'folder'> {
   const idx = ['t10k-images-idx3-ubyte.gz', 't10k-images-idx3-ubyte', 't10k-images.idx3-ubyte'];

@@ -7,8 +7,11 @@ import {
   type Dataset,
   digits,
   findDuplicates,
+  fitImage,
+  type ImageFeature,
   type ImageSample,
   InMemoryImageDataset,
+  imageClassSchema,
   imageFolder,
   loadMnist,
   mnistFiles,
@@ -131,6 +134,27 @@ async function splitParts(parts: Parts): Promise<Parts> {
     train: split.train as Images,
     validation: parts.validation ?? split.validation,
     test: parts.test ?? split.test,
+  };
+}
+
+/** All pictures of a folder (or of its `test` subdirectory), made to fit what a trained model was given. */
+export async function folderFor(dir: string, classes: readonly string[], image: ImageFeature): Promise<Images> {
+  const test = join(dir, 'test');
+  const source = await imageFolder((await exists(test)) ? test : dir, {
+    channels: image.channels === 1 ? 1 : 3,
+    classes,
+  });
+  if (image.height === null || image.width === null) return source;
+  return {
+    name: source.name,
+    length: source.length,
+    schema: imageClassSchema(image.height, image.width, image.channels, classes),
+    get: async (index) => {
+      const sample = await source.get(index);
+      return { image: fitImage(sample.image, image), label: sample.label };
+    },
+    label: (index) => source.label(index),
+    describe: (index) => source.describe(index),
   };
 }
 

@@ -17,8 +17,14 @@ export type Locate = (path: readonly PropertyKey[]) => Origin | undefined;
 /** @throws ConfigError RECIPE_INVALID or RECIPE_UNKNOWN_FIELD with `field` and, where known, file, line and column. */
 export function parseRecipe(value: unknown, locate: Locate = () => undefined): Recipe {
   const parsed = recipeSchema.safeParse(value);
-  if (!parsed.success) throw issueError(parsed.error.issues[0] as z.core.$ZodIssue, value, locate);
-  return parsed.data;
+  if (parsed.success) return parsed.data;
+  // A mistyped name explains what is missing, not the other way round.
+  const { issues } = parsed.error;
+  throw issueError(
+    issues.find(({ code }) => code === 'unrecognized_keys') ?? (issues[0] as z.core.$ZodIssue),
+    value,
+    locate,
+  );
 }
 
 function issueError(issue: z.core.$ZodIssue, value: unknown, locate: Locate): ConfigError {

@@ -37,7 +37,7 @@ export const builtinRecipes: Readonly<Record<string, RecipeInput>> = {
     name: 'vgg16-mnist',
     description: 'VGG16 with batch norm and a pooled head on 1x32x32, from random weights: 99.3 % and more on MNIST.',
     seed: 1,
-    data: { name: 'mnist', validation: 5000, digits: { train: 6000, test: 1000 } },
+    data: { name: 'mnist', validation: 5000, digits: { train: 8000, test: 1000 } },
     transforms: [
       { kind: 'randomAffine', degrees: 10, translate: 0.08, scale: [0.9, 1.1], shear: 5 },
       { kind: 'pad', height: 32, width: 32 },
@@ -47,7 +47,7 @@ export const builtinRecipes: Readonly<Record<string, RecipeInput>> = {
     optimizer: { name: 'adamw', lr: 1e-3, weightDecay: 0.01 },
     schedule: { name: 'oneCycle' },
     batchSize: 64,
-    epochs: 3,
+    epochs: 2,
     labelSmoothing: 0.05,
   },
 

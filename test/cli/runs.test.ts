@@ -81,12 +81,7 @@ describe('train', () => {
 
   it('stops with 6 at NaN and keeps a finite checkpoint', async () => {
     const out = join(base, 'nan');
-    const args = [
-      'train',
-      'quickstart',
-      ...eventful,
-      ...set('optimizer.name=sgd', 'optimizer.lr=1e9', 'clip.norm=1e9'),
-    ];
+    const args = ['train', 'quickstart', ...eventful, ...set('optimizer.lr=1e10')];
     const { code, stdout, stderr } = await cambium([...args, '--out', out, '--json']);
     expect(code, stderr).toBe(6);
     const { error } = jsonLines(stdout).at(-1);
@@ -114,7 +109,7 @@ describe('evaluate and predict', () => {
     const dir = join(base, 'folder');
     await pictures(dir, 30);
     const answer = jsonLines(ok(await cambium(['evaluate', whole, '--data-dir', dir, '--json'])).stdout)[0];
-    expect(answer.n).toBeGreaterThan(20);
+    expect(answer.n).toBe(30);
   });
 
   it('predict takes pictures of any size and mode', async () => {

@@ -56,7 +56,12 @@ describe('mistakes', () => {
     ['wrong type', ['train', 'quickstart', '--set', 'epochs=soon'], 2, /epochs/],
     ['negative batch', ['plan', 'quickstart', '--set', 'batchSize=-1'], 2, /batchSize/],
     ['recipe file', ['train', recipe], 2, /bad\.yaml":4:1.*\n.*batchSize/],
-    ['unknown model', ['plan', 'quickstart', '--set', 'model.name=vgg61', '--set', 'data.name=digits'], 2, /vgg16/],
+    [
+      'unknown model',
+      ['plan', 'quickstart', '--set', 'model.name=vgg61', '--set', 'data.name=digits'],
+      2,
+      /did you mean "vgg/,
+    ],
     ['unknown data', ['data', 'mnits'], 2, /did you mean mnist/],
     ['no data', ['train', 'quickstart', '--data-dir', dir, '--out', join(dir, 'r')], 4, /train-images/],
     ['no run', ['evaluate', join(dir, 'nowhere')], 4, /nowhere/],
