@@ -159,7 +159,8 @@ async function link(target, objects, flags, compiler) {
   const temporary = `${target}.${process.pid}`;
   const system = process.platform === 'darwin' ? ['-undefined', 'dynamic_lookup'] : ['-pthread'];
   // The C++ library travels inside, so that one binary runs on systems with another one.
-  if (process.platform === 'linux' && !sanitize && compiler.gnu) system.push('-static-libstdc++', '-static-libgcc', '-Wl,--exclude-libs,ALL');
+  if (process.platform === 'linux' && !sanitize && compiler.gnu)
+    system.push('-static-libstdc++', '-static-libgcc', '-Wl,--exclude-libs,ALL');
   const fsanitize = sanitize ? sanitizers : [];
   await execute(compiler.command, [...flags, ...fsanitize, ...objects, ...system, '-o', temporary]);
   renameSync(temporary, target);

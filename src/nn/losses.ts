@@ -144,21 +144,17 @@ export function smoothL1Loss(
   return huberLoss(x, y, { delta: beta, reduction }).div(beta);
 }
 /**
- * -(y log x + (1 - y) log(1 - x)) for probabilities x. As in torch, logarithms are held above -100 and slopes below 1e12,
- * so that x = 0 or 1 gives neither infinity nor NaN.
+ * -(y log x + (1 - y) log(1 - x)) for probabilities x. As in torch, logarithms are held above -100 and the slope is
+ * (x - y) / max(x (1 - x), 1e-12), so that x = 0 or 1 gives neither infinity nor NaN. Targets get no gradient.
  */
 export function bceLoss(x: Tensor, y: Tensor, { reduction = 'mean' }: LossOptions = {}): Tensor {
   paired('bceLoss', x, y);
-  const flipped = x.neg().add(1);
-  const loss = y.mul(heldLog(x)).add(y.neg().add(1).mul(heldLog(flipped)));
-  return reduce(loss.neg(), reduction);
-}
-
-// Below the threshold: the value of the logarithm, the slope of a line.
-function heldLog(p: Tensor): Tensor {
-  const small = p.lt(1e-12);
-  const line = p.log().maximum(-100).detach().add(p.sub(p.detach()).mul(1e12));
-  return where(small, line, where(small, 1, p).log());
+  const log = (p: Tensor): Tensor => p.log().maximum(-100);
+  const other = x.neg().add(1);
+  const value = y.mul(log(x)).add(y.neg().add(1).mul(log(other))).neg();
+  const slope = x.sub(y).div(x.mul(other).maximum(1e-12));
+  // The value, and a line through it that carries the gradient: the logarithms' own would be infinite at 0.
+  return reduce(value.detach().add(slope.detach().mul(x.sub(x.detach()))), reduction);
 }
 
 /** The same from logits, stable for any size: max(x, 0) - x y + log(1 + exp(-|x|)). */

@@ -14,12 +14,15 @@ export interface Checkpointing {
   readonly run?: string;
   /** The checkpoint's name; undefined where nothing was written. `best` keeps it until a better one comes. */
   save(state: TrainState, reason: CheckpointReason, best?: boolean): Promise<string | undefined>;
-  /** Puts the weights of `state.best` into the model. */
-  restoreBest(state: TrainState): Promise<void>;
+}
+
+export interface MemoryCheckpointing extends Checkpointing {
+  /** Puts the best weights into the model, if there are some. */
+  restoreBest(): Promise<void>;
 }
 
 /** Without a run folder: the best weights are kept in memory, nothing can be resumed. */
-export function inMemory(model: Module): Checkpointing {
+export function inMemory(model: Module): MemoryCheckpointing {
   let best: Map<string, HostArray> | undefined;
   return {
     save: async (_, __, isBest = false) => {
@@ -68,12 +71,13 @@ export function inStore({ run, store, model, optimizer, warn }: StoreContext): C
         return undefined;
       }
     },
-    restoreBest: async ({ best }) => {
-      if (!best) return;
-      const { model: weights, path } = await store.load(best.step, { optimizer: false });
-      await restore(model.stateDict(), weights, path);
-    },
   };
+}
+
+/** Puts the weights of one checkpoint into the model. @throws DataError, IoError. */
+export async function restoreWeights(store: Checkpoints, step: number, model: Module): Promise<void> {
+  const { model: weights, path } = await store.load(step, { optimizer: false });
+  await restore(model.stateDict(), weights, path);
 }
 
 async function retried<T>(save: () => Promise<T>): Promise<T> {

@@ -12,7 +12,7 @@ import type { Json } from '../io/index.ts';
 import type { Module } from '../nn/index.ts';
 import { imageClassification, type Task } from '../tasks/index.ts';
 import { planAndDiscard } from '../tensor/index.ts';
-import { inMemory, inStore, restoreCheckpoint } from './checkpointing.ts';
+import { inMemory, inStore, type MemoryCheckpointing, restoreCheckpoint, restoreWeights } from './checkpointing.ts';
 import type { Images } from './data-source.ts';
 import { type Evaluation, evaluate, majorityBaseline } from './evaluate.ts';
 import type { Listener, Measures } from './events.ts';
@@ -22,7 +22,7 @@ import type { Checkpoint, Checkpoints } from './run/index.ts';
 import { makeOptimizer, makeSchedule, type OptimizerOptions, type ScheduleOptions, settingsText } from './schedule.ts';
 import type { SignalWatch } from './signals.ts';
 import { stepNeeds } from './step-needs.ts';
-import type { Best, EpochRecord } from './train-state.ts';
+import type { Best, EpochRecord, TrainState } from './train-state.ts';
 import { type Clip, TrainStep } from './train-step.ts';
 import { trainLoop } from './trainer.ts';
 
@@ -90,57 +90,17 @@ export interface FineTuneResult extends TrainResult {
  */
 export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult> {
   const start = performance.now();
-  const prepared = prepare(options);
-  const { model, data, listeners = [], signals } = options;
-  const { task, optimizer, transforms, evalBatchSize, schedule, loader, plan } = prepared;
-  const emit: Listener = async (event) => {
-    for (const listener of listeners) await listener(event);
-  };
-  const { store, run = '', everySteps = 0, resumeFrom } = options.checkpoints ?? {};
-  const checkpoints = store
-    ? inStore({ run, store, model, optimizer, warn: (text) => emit({ type: 'notice', text }) })
-    : inMemory(model);
-  const state = resumeFrom && (await restoreCheckpoint(resumeFrom, model, optimizer));
+  const { end, task, plan, evalBatchSize, restoreBest } = await train(options);
+  const { model, data, transforms = [], saveTo, architecture, origin } = options;
+  await restoreBest();
 
-  const measure = (part: Images, stop?: () => boolean): Promise<Evaluation | undefined> =>
-    evaluate(model, task, part, { batchSize: evalBatchSize, transforms, stop });
-  const { validation } = data;
-  const { metric, mode } = options.selectBy ?? { metric: 'accuracy' };
-  const end = await trainLoop({
-    step: prepared.step,
-    loader,
-    epochs: prepared.epochs,
-    accumulate: prepared.accumulate,
-    seed: prepared.seed,
-    schedule,
-    ...(validation && {
-      validate: async (stop) => {
-        const found = await measure(validation, stop);
-        return found && { loss: found.loss, accuracy: found.accuracy };
-      },
-    }),
-    selectBy: { metric, mode: mode ?? (metric === 'loss' ? 'min' : 'max') },
-    earlyStopping: options.earlyStopping && { minDelta: 0, ...options.earlyStopping },
-    checkpoints,
-    everySteps,
-    plan,
-    samples: { train: data.train.length, validation: validation?.length ?? 0, test: data.test?.length ?? 0 },
-    listeners,
-    signals,
-    state,
-  });
-  prepared.step.release();
-  await checkpoints.restoreBest(end);
-
-  const { saveTo, architecture } = options;
   let weightsHash: string | undefined;
   if (saveTo !== undefined && architecture) {
     const image = imageFeature(data.train.schema);
-    const { origin } = options;
     const description = { model: architecture, classes: task.classes, image, transforms, origin };
     weightsHash = await saveModelFolder(saveTo, model, description);
   }
-  const test = data.test && (await measure(data.test));
+  const test = data.test && (await evaluate(model, task, data.test, { batchSize: evalBatchSize, transforms }));
   const result: TrainResult = {
     epochs: end.epoch,
     steps: end.step,
@@ -154,6 +114,57 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
     weightsHash,
   };
   return { ...result, model: model.eval(), task, plan };
+}
+
+/** Everything only training needs (optimizer state, gradients) is garbage when this returns. */
+async function train(options: FineTuneOptions) {
+  const prepared = prepare(options);
+  const { model, data, listeners = [], signals } = options;
+  const { task, optimizer, transforms, evalBatchSize, plan } = prepared;
+  const emit: Listener = async (event) => {
+    for (const listener of listeners) await listener(event);
+  };
+  const { store, run = '', everySteps = 0, resumeFrom } = options.checkpoints ?? {};
+  const inRam = inMemory(model);
+  const checkpoints = store
+    ? inStore({ run, store, model, optimizer, warn: (text) => emit({ type: 'notice', text }) })
+    : inRam;
+  const { validation, test } = data;
+  const { metric, mode } = options.selectBy ?? { metric: 'accuracy' };
+  const end = await trainLoop({
+    step: prepared.step,
+    loader: prepared.loader,
+    epochs: prepared.epochs,
+    accumulate: prepared.accumulate,
+    seed: prepared.seed,
+    schedule: prepared.schedule,
+    ...(validation && {
+      validate: async (stop) => {
+        const found = await evaluate(model, task, validation, { batchSize: evalBatchSize, transforms, stop });
+        return found && { loss: found.loss, accuracy: found.accuracy };
+      },
+    }),
+    selectBy: { metric, mode: mode ?? (metric === 'loss' ? 'min' : 'max') },
+    earlyStopping: options.earlyStopping && { minDelta: 0, ...options.earlyStopping },
+    checkpoints,
+    everySteps,
+    plan,
+    samples: { train: data.train.length, validation: validation?.length ?? 0, test: test?.length ?? 0 },
+    listeners,
+    signals,
+    state: resumeFrom && (await restoreCheckpoint(resumeFrom, model, optimizer)),
+  });
+  prepared.step.release();
+  return { end, task, plan, evalBatchSize, restoreBest: bestRestorer(end, model, store, inRam) };
+}
+
+// Apart from `train`, so that the function it makes does not keep the optimizer alive.
+function bestRestorer(end: TrainState, model: Module, store: Checkpoints | undefined, inRam: MemoryCheckpointing) {
+  return async (): Promise<void> => {
+    if (!end.best || end.best.step === end.step) return;
+    if (store) await restoreWeights(store, end.best.step, model);
+    else await inRam.restoreBest();
+  };
 }
 
 /** The plan alone: what `fineTune` with these options would take. Trains nothing. @throws MemoryError if `check`. */

@@ -8,10 +8,12 @@ import { ConfigError, DataError, IoError, printable } from '../base/errors.ts';
 import { type ImageFeature, imageClassSchema, parseTransforms, splitPipeline, type Transform } from '../data/index.ts';
 import {
   exists,
+  hashFile,
   ioError,
   type Json,
   readJson,
   readSafetensors,
+  readSafetensorsHeader,
   syncDirectory,
   writeFileAtomic,
   writeJson,
@@ -169,9 +171,14 @@ export async function loadModelFolder(dir: string): Promise<LoadedModel> {
   const weights = object(config.weights, file, 'weights');
   const image = object(preprocessor.image, preprocessorFile, 'image') as unknown as ImageFeature;
   const path = join(dir, 'model.safetensors');
-  const { tensors } = await readSafetensors(path, {
-    sha256: typeof weights.sha256 === 'string' ? weights.sha256 : bad(file, 'weights.sha256', 'a hash', weights.sha256),
-  });
+  const digest = (await hashFile(path)).sha256;
+  if (digest !== weights.sha256)
+    throw new DataError('HASH_MISMATCH', `${printable(path)} is damaged: its sha256 is not the recorded one`, {
+      file: path,
+      offset: 0,
+      expected: weights.sha256,
+      got: digest,
+    });
   try {
     const schema = imageClassSchema(image.height, image.width, image.channels, classes as string[]);
     const transforms = parseTransforms(preprocessor.transforms);
@@ -179,7 +186,7 @@ export async function loadModelFolder(dir: string): Promise<LoadedModel> {
     const { seed, stream } = generator;
     const module = createModel(String(name), options);
     Object.assign(generator, { seed, stream });
-    await restore(module.stateDict(), tensors, path);
+    await readWeights(module, path);
     return {
       dir,
       module,
@@ -195,6 +202,22 @@ export async function loadModelFolder(dir: string): Promise<LoadedModel> {
     // In a recipe these are the user's mistakes, in a file they are damage.
     if (!(cause instanceof ConfigError)) throw cause;
     throw new DataError(cause.code, `${printable(dir)}: ${cause.message}`, { ...cause.details, file: dir, cause });
+  }
+}
+
+/** One tensor after the other: a large model is never in memory twice. */
+async function readWeights(module: Module, path: string): Promise<void> {
+  const { entries } = await readSafetensorsHeader(path);
+  const variables = module.stateDict();
+  const unused = [...entries.keys()].find((name) => !variables.has(name));
+  if (unused !== undefined)
+    throw new DataError('WEIGHTS_KEYS', `${printable(path)}: the model has no ${printable(unused)}`, {
+      file: path,
+      tensor: unused,
+    });
+  for (const [name, variable] of variables) {
+    const { tensors } = await readSafetensors(path, { only: (other) => other === name });
+    await restore(new Map([[name, variable]]), tensors, path);
   }
 }
 

@@ -1,6 +1,6 @@
 /** Runs the compiled command line in a process of its own, as users do. `npm run build` (or the set-up here) makes dist/. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,15 +8,34 @@ import { fileURLToPath } from 'node:url';
 export const root = fileURLToPath(new URL('../../', import.meta.url));
 const bin = join(root, 'bin/cambium.js');
 
-/** dist/ is compiled again when a source is newer. Two test files may do so at once; the result is the same. */
+const main = join(root, 'dist/cli/main.js');
+const isFresh = (): boolean => existsSync(main) && newest(join(root, 'src')) <= statSync(main).mtimeMs;
+
+/** dist/ is compiled again when a source is newer; by one test file at a time, for the build begins by deleting it. */
 export function ensureBuilt(): void {
-  const main = join(root, 'dist/cli/main.js');
-  if (existsSync(main) && newest(join(root, 'src')) <= statSync(main).mtimeMs) return;
-  const { status, stdout, stderr } = spawnSync(process.execPath, [join(root, 'scripts/build-ts.mjs')], {
-    encoding: 'utf8',
-  });
-  // Type errors elsewhere do not keep tsc from writing the files.
-  if (!existsSync(main)) throw new Error(`dist/ could not be made (${status}): ${stdout}${stderr}`);
+  const lock = join(root, 'build/.dist-lock');
+  mkdirSync(join(root, 'build'), { recursive: true });
+  for (let waited = 0; !tryMkdir(lock); waited += 100) {
+    // Left by a killed test run.
+    if (waited > 90_000) rmSync(lock, { recursive: true, force: true });
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
+  }
+  try {
+    if (isFresh()) return;
+    const { stdout, stderr } = spawnSync(process.execPath, [join(root, 'scripts/build-ts.mjs')], { encoding: 'utf8' });
+    if (!existsSync(main)) throw new Error(`dist/ could not be made: ${stdout}${stderr}`);
+  } finally {
+    rmSync(lock, { recursive: true, force: true });
+  }
+}
+
+function tryMkdir(path: string): boolean {
+  try {
+    mkdirSync(path);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function newest(folder: string): number {

@@ -92,7 +92,7 @@ export function reportRows(report: ClassificationReport): ReportRows {
   };
 }
 
-/** The text scikit-learn prints, byte for byte. */
+/** The text scikit-learn prints, byte for byte (except `2` for its `2.0` where no sample is right and only some labels are reported). */
 export function formatReport(report: ClassificationReport, { digits = 2 }: { digits?: number } = {}): string {
   if (!Number.isInteger(digits) || digits < 0 || digits > 20)
     throw new ArgumentError('DIGITS_INVALID', `digits is an integer from 0 to 20, got ${printable(digits)}`, {
@@ -103,13 +103,16 @@ export function formatReport(report: ClassificationReport, { digits = 2 }: { dig
   const width = Math.max(...classes.map(([name]) => codePoints(name)), 'weighted avg'.length, digits);
   const line = (name: string, cells: readonly string[]): string =>
     `${right(name, width)} ${cells.map((cell) => ` ${right(cell, 9)}`).join('')}\n`;
+  // scikit-learn counts in floats, and shows it, when not one sample is right. A report of some labels cannot tell.
+  const floats = accuracy === 0 && macro.support > 0;
+  const count = (support: number): string => `${support}${floats ? '.0' : ''}`;
   const rowLine = (name: string, row: AverageRow): string =>
-    line(name, [...ratioKeys.map((key) => fixed(row[key], digits)), String(row.support)]);
+    line(name, [...ratioKeys.map((key) => fixed(row[key], digits)), count(row.support)]);
 
   let text = `${line('', [...ratioKeys, 'support'])}\n`;
   for (const [name, row] of classes) text += rowLine(name, row);
   text += '\n';
-  if (accuracy !== undefined) text += line('accuracy', ['', '', fixed(accuracy, digits), String(macro.support)]);
+  if (accuracy !== undefined) text += line('accuracy', ['', '', fixed(accuracy, digits), count(macro.support)]);
   if (micro) text += rowLine('micro avg', micro);
   return text + rowLine('macro avg', macro) + rowLine('weighted avg', weighted);
 }

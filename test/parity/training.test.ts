@@ -1,0 +1,65 @@
+/** Twenty training steps of two models against PyTorch, from the same weights and batches. */
+import { describe, expect, test } from 'vitest';
+import { sizeOf } from '../../src/base/index.ts';
+import { createModel } from '../../src/models/index.ts';
+import { crossEntropy, type Module, type StoredTensor } from '../../src/nn/index.ts';
+import { AdamW, SGD } from '../../src/optim/index.ts';
+import { currentBackend } from '../../src/tensor/index.ts';
+import { expectClose, golden, integers, stream, uniformData } from './streams.ts';
+
+const goldens =
+  golden<Record<string, { losses: number[]; logits: number[]; sums: Record<string, number> }>>('training');
+
+const models: Record<string, { build: () => Module; shape: number[] }> = {
+  mnistCnn: { build: () => createModel('mnist-cnn', { dropout: 0 }), shape: [8, 1, 28, 28] },
+  vgg11Bn: { build: () => createModel('vgg11_bn', { classifier: 'pooled' }), shape: [8, 3, 32, 32] },
+};
+const optimizers = {
+  sgd: (model: Module) => new SGD(model.parameters(), { lr: 0.01, momentum: 0.9, weightDecay: 5e-4 }),
+  adamw: (model: Module) => new AdamW(model.parameters(), { lr: 1e-4, weightDecay: 0.05 }),
+};
+
+/** As `initial` in the script: He uniform for what has more than one dimension, norms 1 and 0, biases 0. */
+function initialise(model: Module): void {
+  const entries = [...model.stateDict()].map(([name, { shape, dtype, size }], i): [string, StoredTensor] => {
+    const bound = Math.sqrt(6 / sizeOf(shape.slice(1)));
+    if (shape.length > 1) return [name, { shape, dtype, data: uniformData(1000 + i, size, -bound, bound) }];
+    if (dtype === 'i32') return [name, { shape, dtype, data: new Int32Array(size) }];
+    const one = name.endsWith('running_var') || name.endsWith('.weight');
+    return [name, { shape, dtype, data: new Float32Array(size).fill(one ? 1 : 0) }];
+  });
+  model.loadStateDict(new Map(entries));
+}
+
+// Minutes on the reference backend, which the layer tests cover.
+describe.skipIf(currentBackend().name === 'reference')('20 training steps agree with PyTorch', () => {
+  test.each(Object.keys(goldens))('%s', async (name) => {
+    const expected = goldens[name] as (typeof goldens)[string];
+    const [kind, optimizerName] = name.split('/') as [string, keyof typeof optimizers];
+    const { build, shape } = models[kind] as (typeof models)[string];
+    const model = build();
+    initialise(model);
+    const optimizer = optimizers[optimizerName](model);
+    const losses: number[] = [];
+    for (let step = 0; step < 20; step++) {
+      const loss = crossEntropy(
+        model.forward(stream(10 + (step % 4), shape, -1, 1)),
+        integers(20 + (step % 4), shape.slice(0, 1), 10),
+      );
+      optimizer.zeroGrad();
+      loss.backward();
+      optimizer.step();
+      losses.push(await loss.item());
+    }
+    const worst = Math.max(...losses.map((loss, i) => Math.abs(loss / (expected.losses[i] as number) - 1)));
+    console.log(`${name}: largest relative difference of a loss ${worst.toExponential(2)}`);
+    expect(worst).toBeLessThan(1e-4);
+
+    model.eval();
+    expectClose(await model.forward(stream(30, shape, -1, 1)).data(), expected.logits, 1e-3, 'logits');
+    for (const [key, variable] of model.stateDict()) {
+      const sum = (await variable.data()).reduce((a, b) => a + Math.abs(b), 0);
+      expectClose([sum], [expected.sums[key] as number], 1e-4, `sum |${key}|`);
+    }
+  });
+});
