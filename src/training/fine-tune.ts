@@ -20,7 +20,7 @@ import { saveModelFolder } from './model-folder.ts';
 import { planRun, type RunPlan } from './plan.ts';
 import type { Checkpoint, Checkpoints } from './run/index.ts';
 import { makeOptimizer, makeSchedule, type OptimizerOptions, type ScheduleOptions, settingsText } from './schedule.ts';
-import type { SignalWatch } from './signals.ts';
+import { RunStopped, type SignalWatch } from './signals.ts';
 import { stepNeeds } from './step-needs.ts';
 import type { Best, EpochRecord, TrainState } from './train-state.ts';
 import { type Clip, TrainStep } from './train-step.ts';
@@ -100,7 +100,10 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
     const description = { model: architecture, classes: task.classes, image, transforms, origin };
     weightsHash = await saveModelFolder(saveTo, model, description);
   }
-  const test = data.test && (await evaluate(model, task, data.test, { batchSize: evalBatchSize, transforms }));
+  const stop = (): boolean => options.signals?.received !== undefined;
+  const test = data.test && (await evaluate(model, task, data.test, { batchSize: evalBatchSize, transforms, stop }));
+  // The last checkpoint holds everything; resuming measures again.
+  if (data.test && !test) throw new RunStopped(options.signals?.received, end.step, options.checkpoints?.run);
   const result: TrainResult = {
     epochs: end.epoch,
     steps: end.step,

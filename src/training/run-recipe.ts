@@ -1,7 +1,7 @@
 /** A recipe becomes a run: data, model, run folder, training, report. And an interrupted run goes on. */
 import { rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ConfigError, DataError, IoError, printable } from '../base/errors.ts';
+import { ConfigError, DataError, IoError, printable, ShapeError } from '../base/errors.ts';
 import { classNames, type Transform, validateTransforms } from '../data/index.ts';
 import { ioError, type Json } from '../io/index.ts';
 import { createModel, modelEntry } from '../models/index.ts';
@@ -46,7 +46,7 @@ export async function runRecipe(recipe: Recipe, request: RunRequest & { out?: st
   const { out } = request;
   const prepared = await prepare(recipe, request);
   // A plan that does not fit leaves no folder behind.
-  planFineTune(prepared.options, true);
+  planned(prepared.options, true);
   const { recipe: resolved } = prepared.data;
   const head: RunHead = { recipe: resolved, data: prepared.hashes };
   const options = { keepLast: resolved.checkpoint.keepLast };
@@ -92,7 +92,17 @@ export async function resumeRun(dir: string, request: ResumeRequest = {}): Promi
 /** What a recipe would take. */
 export async function planRecipe(recipe: Recipe, request: DataRequest = {}): Promise<RunPlan> {
   const data = await loadRunData(recipe, request);
-  return planFineTune(optionsOf(data));
+  return planned(optionsOf(data));
+}
+
+/** A model that does not fit its data is a mistake in the recipe. */
+function planned(options: FineTuneOptions, check = false): RunPlan {
+  try {
+    return planFineTune(options, check);
+  } catch (cause) {
+    if (!(cause instanceof ShapeError)) throw cause;
+    throw new ConfigError(cause.code, cause.message, { field: 'model', ...cause.details, cause });
+  }
 }
 
 interface Prepared {
@@ -176,7 +186,11 @@ async function execute(
   request: RunRequest,
   resumeFrom?: Checkpoint,
 ): Promise<RunOutcome> {
-  const signals = request.signals ? watchSignals() : undefined;
+  const signals = request.signals
+    ? watchSignals(
+        (signal) => void emit({ type: 'notice', text: `${signal}: stopping after this step; again to exit at once` }),
+      )
+    : undefined;
   try {
     await checkRoom(run.path, options.model, data.recipe);
     if (resumeFrom) await rewind(run, resumeFrom);

@@ -10,13 +10,22 @@ import { expectClose, golden, integers, stream, uniformData } from './streams.ts
 const goldens =
   golden<Record<string, { losses: number[]; logits: number[]; sums: Record<string, number> }>>('training');
 
-const models: Record<string, { build: () => Module; shape: number[] }> = {
-  mnistCnn: { build: () => createModel('mnist-cnn', { dropout: 0 }), shape: [8, 1, 28, 28] },
-  vgg11Bn: { build: () => createModel('vgg11_bn', { classifier: 'pooled' }), shape: [8, 3, 32, 32] },
+// Batch and rates are those of the script, which says why.
+const models: Record<string, { build: () => Module; shape: number[]; lr: { sgd: number; adamw: number } }> = {
+  mnistCnn: {
+    build: () => createModel('mnist-cnn', { dropout: 0 }),
+    shape: [8, 1, 28, 28],
+    lr: { sgd: 0.01, adamw: 1e-4 },
+  },
+  vgg11Bn: {
+    build: () => createModel('vgg11_bn', { classifier: 'pooled' }),
+    shape: [16, 3, 32, 32],
+    lr: { sgd: 1e-5, adamw: 2e-6 },
+  },
 };
 const optimizers = {
-  sgd: (model: Module) => new SGD(model.parameters(), { lr: 0.01, momentum: 0.9, weightDecay: 5e-4 }),
-  adamw: (model: Module) => new AdamW(model.parameters(), { lr: 1e-4, weightDecay: 0.05 }),
+  sgd: (model: Module, lr: number) => new SGD(model.parameters(), { lr, momentum: 0.9, weightDecay: 5e-4 }),
+  adamw: (model: Module, lr: number) => new AdamW(model.parameters(), { lr, weightDecay: 0.05 }),
 };
 
 /** As `initial` in the script: He uniform for what has more than one dimension, norms 1 and 0, biases 0. */
@@ -36,10 +45,10 @@ describe.skipIf(currentBackend().name === 'reference')('20 training steps agree 
   test.each(Object.keys(goldens))('%s', async (name) => {
     const expected = goldens[name] as (typeof goldens)[string];
     const [kind, optimizerName] = name.split('/') as [string, keyof typeof optimizers];
-    const { build, shape } = models[kind] as (typeof models)[string];
+    const { build, shape, lr } = models[kind] as (typeof models)[string];
     const model = build();
     initialise(model);
-    const optimizer = optimizers[optimizerName](model);
+    const optimizer = optimizers[optimizerName](model, lr[optimizerName]);
     const losses: number[] = [];
     for (let step = 0; step < 20; step++) {
       const loss = crossEntropy(
@@ -52,14 +61,15 @@ describe.skipIf(currentBackend().name === 'reference')('20 training steps agree 
       losses.push(await loss.item());
     }
     const worst = Math.max(...losses.map((loss, i) => Math.abs(loss / (expected.losses[i] as number) - 1)));
-    console.log(`${name}: largest relative difference of a loss ${worst.toExponential(2)}`);
     expect(worst).toBeLessThan(1e-4);
 
     model.eval();
     expectClose(await model.forward(stream(30, shape, -1, 1)).data(), expected.logits, 1e-3, 'logits');
     for (const [key, variable] of model.stateDict()) {
-      const sum = (await variable.data()).reduce((a, b) => a + Math.abs(b), 0);
-      expectClose([sum], [expected.sums[key] as number], 1e-4, `sum |${key}|`);
+      const sum = Array.from(await variable.data()).reduce((a, b) => a + Math.abs(b), 0);
+      // A bias before batch norm has no true gradient: Adam makes steps of its rounding noise, which the mean then shows.
+      const tolerance = key.endsWith('running_mean') ? 1e-3 : 1e-4;
+      expectClose([sum], [expected.sums[key] as number], tolerance, `sum |${key}|`);
     }
   });
 });

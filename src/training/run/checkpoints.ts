@@ -71,7 +71,7 @@ export class Checkpoints {
   }
 
   /** Saves durably, then deletes what need not be kept. @throws IoError; earlier checkpoints are then untouched. */
-  save(content: CheckpointContent, { best = false }: SaveOptions = {}): Promise<SavedCheckpoint> {
+  async save(content: CheckpointContent, { best = false }: SaveOptions = {}): Promise<SavedCheckpoint> {
     const { step } = content;
     if (!Number.isSafeInteger(step) || step < 0)
       throw new ArgumentError('STEP_INVALID', `a step is an integer from 0, got ${printable(step)}`, {

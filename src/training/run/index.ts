@@ -3,4 +3,3 @@ export * from './checkpoints.ts';
 export * from './lock.ts';
 export * from './metrics-file.ts';
 export * from './run-folder.ts';
-export * from './training-run.ts';

@@ -1,7 +1,8 @@
 /** One process at a time writes to a run folder; a lock left by a process that died is taken over. */
 import { randomBytes } from 'node:crypto';
-import { link, open, readFile, rename, stat, unlink } from 'node:fs/promises';
+import { link, open, readFile, rename, stat, unlink, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { LockedError, printable } from '../../base/errors.ts';
 import { isAlive } from '../../io/atomic.ts';
 import { errnoOf, ioError } from '../../io/failure.ts';
@@ -36,13 +37,15 @@ export async function acquireLock(path: string): Promise<Lock> {
     token,
   };
   try {
-    for (let attempt = 0; attempt < 5; attempt++) {
-      if (await create(path, `${JSON.stringify(owner)}\n`, token))
-        return { path, owner, release: () => release(path, token) };
+    const text = `${JSON.stringify(owner)}\n`;
+    for (let attempt = 0; attempt < 40; attempt++) {
+      const lock = { path, owner, release: () => release(path, token) };
+      if (await create(path, text, token)) return lock;
       const held = await readLock(path);
       if (held === undefined) continue;
       if (await isHeld(held, path)) throw locked(path, held.owner);
-      await takeAway(path, held.text, token);
+      if (await takeOver(path, text, token)) return lock;
+      await sleep(5 + Math.random() * 20);
     }
   } catch (cause) {
     throw ioError(cause, 'lock', path);
@@ -133,17 +136,29 @@ async function isHeld({ owner }: Held, path: string): Promise<boolean> {
   return started === null || owner.started === null || started === owner.started;
 }
 
-// Moved aside and looked at: if another process took it over in between, its lock is put back.
-async function takeAway(path: string, stale: string, token: string): Promise<void> {
-  const aside = `${path}.${process.pid}-${token}`;
-  try {
-    await rename(path, aside);
-  } catch (cause) {
-    if (errnoOf(cause) === 'ENOENT') return;
-    throw cause;
+/**
+ * Replaces a stale lock. Processes that find the same one do so in turn, under a guard, and look again; and the lock is
+ * replaced in one step, never absent: else one would delete the new lock of another, and both would hold it.
+ */
+async function takeOver(path: string, text: string, token: string): Promise<boolean> {
+  const guard = `${path}.takeover`;
+  if (!(await create(guard, text, token))) {
+    const held = await readLock(guard);
+    // Its process died in the middle of a takeover.
+    if (held && !(await isHeld(held, guard))) await unlink(guard).catch(() => {});
+    return false;
   }
-  if ((await readFile(aside, 'utf8')) !== stale) await link(aside, path).catch(() => {});
-  await unlink(aside);
+  const temporary = `${path}.${process.pid}-${token}`;
+  try {
+    const held = await readLock(path);
+    if (held === undefined || (await isHeld(held, path))) return false;
+    await writeFile(temporary, text, { flag: 'wx', flush: true });
+    await rename(temporary, path);
+    return true;
+  } finally {
+    await unlink(temporary).catch(() => {});
+    await release(guard, token);
+  }
 }
 
 async function release(path: string, token: string): Promise<void> {

@@ -186,7 +186,10 @@ async function checkRoom(path: string, needed: number): Promise<void> {
 
 // What a creation that was cut off may have left: safe to go over.
 const ours = (name: string): boolean =>
-  name === 'lock' || name === 'checkpoints' || /^lock\.\d+-[0-9a-f]+$/.test(name) || /^\.cambium-.*\.tmp$/.test(name);
+  name === 'lock' ||
+  name === 'checkpoints' ||
+  /^lock\.(?:takeover(?:\.\d+-[0-9a-f]+)?|\d+-[0-9a-f]+)$/.test(name) ||
+  /^\.cambium-.*\.tmp$/.test(name);
 
 async function refuseContent(path: string): Promise<void> {
   const names = await listNames(path, 'look at');
