@@ -151,7 +151,10 @@ export function bceLoss(x: Tensor, y: Tensor, { reduction = 'mean' }: LossOption
   paired('bceLoss', x, y);
   const log = (p: Tensor): Tensor => p.log().maximum(-100);
   const other = x.neg().add(1);
-  const value = y.mul(log(x)).add(y.neg().add(1).mul(log(other))).neg();
+  const value = y
+    .mul(log(x))
+    .add(y.neg().add(1).mul(log(other)))
+    .neg();
   const slope = x.sub(y).div(x.mul(other).maximum(1e-12));
   // The value, and a line through it that carries the gradient: the logarithms' own would be infinite at 0.
   return reduce(value.detach().add(slope.detach().mul(x.sub(x.detach()))), reduction);

@@ -1,6 +1,6 @@
 /** Finds a recipe: a built-in name, or a YAML, JSON or TypeScript file, checked with the line and column of every mistake. */
 import { extname, resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { isMap, LineCounter, parseDocument, type Range, type Node as YamlNode } from 'yaml';
 import { CambiumError, ConfigError, nearest, printable } from '../base/errors.ts';
 import { decodeUtf8, exists, readFileBytes } from '../io/index.ts';
@@ -108,11 +108,12 @@ async function importRecipe(file: string): Promise<Source> {
   let module: { default?: unknown };
   try {
     const { createJiti } = await import('jiti');
-    const entry = new URL('../index.js', import.meta.url).pathname;
-    const jiti = createJiti(pathToFileURL(resolve('recipe.ts')).href, {
-      alias: { cambium: entry },
-      interopDefault: false,
-    });
+    // `cambium/...` is this very package, whether or not it is installed where the recipe lies.
+    const entry = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url));
+    const extension = extname(import.meta.url);
+    const parts = ['io', 'nn', 'optim', 'data', 'models', 'tasks', 'training'];
+    const alias = Object.fromEntries(parts.map((part) => [`cambium/${part}`, entry(`${part}/index${extension}`)]));
+    const jiti = createJiti(pathToFileURL(resolve('recipe.ts')).href, { alias, interopDefault: false });
     module = await jiti.import(resolve(file));
   } catch (cause) {
     if (cause instanceof CambiumError) throw cause;

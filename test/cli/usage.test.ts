@@ -86,7 +86,7 @@ describe('mistakes', () => {
   it('a TypeScript recipe may import the package', async () => {
     const file = join(dir, 'mine.ts');
     const recipe = "{ name: 'mine', data: { name: 'digits' }, model: { name: 'mlp' }, optimizer: { name: 'sgd', lr }";
-    const lines = ["import { defineRecipe } from 'cambium';", 'const lr: number = 0.1;'];
+    const lines = ["import { defineRecipe } from 'cambium/training';", 'const lr: number = 0.1;'];
     writeFileSync(file, `${lines.join('\n')}\nexport default defineRecipe(${recipe}, batchSize: 4, epochs: 1 });\n`);
     const { code, stdout, stderr } = await cambium(['plan', file, '--json']);
     expect(code, stderr).toBe(0);

@@ -3,29 +3,31 @@ import { describe, expect, test } from 'vitest';
 import { sizeOf } from '../../src/base/index.ts';
 import { createModel } from '../../src/models/index.ts';
 import { crossEntropy, type Module, type StoredTensor } from '../../src/nn/index.ts';
-import { AdamW, SGD } from '../../src/optim/index.ts';
-import { currentBackend } from '../../src/tensor/index.ts';
+import { AdamW, type Optimizer, SGD } from '../../src/optim/index.ts';
+import { currentBackend, type Variable } from '../../src/tensor/index.ts';
 import { expectClose, golden, integers, stream, uniformData } from './streams.ts';
 
 const goldens =
   golden<Record<string, { losses: number[]; logits: number[]; sums: Record<string, number> }>>('training');
 
 // Batch and rates are those of the script, which says why.
-const models: Record<string, { build: () => Module; shape: number[]; lr: { sgd: number; adamw: number } }> = {
-  mnistCnn: {
-    build: () => createModel('mnist-cnn', { dropout: 0 }),
-    shape: [8, 1, 28, 28],
-    lr: { sgd: 0.01, adamw: 1e-4 },
+const mnistCnn = { build: () => createModel('mnist-cnn', { dropout: 0 }), shape: [8, 1, 28, 28] };
+const vgg11Bn = { build: () => createModel('vgg11_bn', { classifier: 'pooled' }), shape: [8, 3, 32, 32] };
+
+interface Run {
+  build(): Module;
+  shape: number[];
+  optimizer(parameters: Variable[]): Optimizer;
+}
+// As TRAINING in the script, which says why VGG's rates are small.
+const runs: Record<string, Run> = {
+  'mnistCnn/sgd': { ...mnistCnn, optimizer: (p) => new SGD(p, { lr: 0.01, momentum: 0.9, weightDecay: 5e-4 }) },
+  'mnistCnn/adamw': { ...mnistCnn, optimizer: (p) => new AdamW(p, { lr: 1e-4, weightDecay: 0.05 }) },
+  'vgg11Bn/sgd': {
+    ...vgg11Bn,
+    optimizer: (p) => new SGD(p, { lr: 2e-5, momentum: 0.9, nesterov: true, weightDecay: 5e-4 }),
   },
-  vgg11Bn: {
-    build: () => createModel('vgg11_bn', { classifier: 'pooled' }),
-    shape: [16, 3, 32, 32],
-    lr: { sgd: 1e-5, adamw: 2e-6 },
-  },
-};
-const optimizers = {
-  sgd: (model: Module, lr: number) => new SGD(model.parameters(), { lr, momentum: 0.9, weightDecay: 5e-4 }),
-  adamw: (model: Module, lr: number) => new AdamW(model.parameters(), { lr, weightDecay: 0.05 }),
+  'vgg11Bn/adamw': { ...vgg11Bn, optimizer: (p) => new AdamW(p, { lr: 1e-5, weightDecay: 0.05 }) },
 };
 
 /** As `initial` in the script: He uniform for what has more than one dimension, norms 1 and 0, biases 0. */
@@ -44,16 +46,15 @@ function initialise(model: Module): void {
 describe.skipIf(currentBackend().name === 'reference')('20 training steps agree with PyTorch', () => {
   test.each(Object.keys(goldens))('%s', async (name) => {
     const expected = goldens[name] as (typeof goldens)[string];
-    const [kind, optimizerName] = name.split('/') as [string, keyof typeof optimizers];
-    const { build, shape, lr } = models[kind] as (typeof models)[string];
+    const { build, shape, optimizer: make } = runs[name] as Run;
     const model = build();
     initialise(model);
-    const optimizer = optimizers[optimizerName](model, lr[optimizerName]);
+    const optimizer = make(model.parameters());
     const losses: number[] = [];
     for (let step = 0; step < 20; step++) {
       const loss = crossEntropy(
-        model.forward(stream(10 + (step % 4), shape, -1, 1)),
-        integers(20 + (step % 4), shape.slice(0, 1), 10),
+        model.forward(stream(10 + step, shape, -1, 1)),
+        integers(40 + step, shape.slice(0, 1), 10),
       );
       optimizer.zeroGrad();
       loss.backward();
@@ -64,12 +65,14 @@ describe.skipIf(currentBackend().name === 'reference')('20 training steps agree 
     expect(worst).toBeLessThan(1e-4);
 
     model.eval();
-    expectClose(await model.forward(stream(30, shape, -1, 1)).data(), expected.logits, 1e-3, 'logits');
+    expectClose(await model.forward(stream(70, shape, -1, 1)).data(), expected.logits, 1e-3, 'logits');
     for (const [key, variable] of model.stateDict()) {
       const sum = Array.from(await variable.data()).reduce((a, b) => a + Math.abs(b), 0);
-      // A bias before batch norm has no true gradient: Adam makes steps of its rounding noise, which the mean then shows.
-      const tolerance = key.endsWith('running_mean') ? 1e-3 : 1e-4;
-      expectClose([sum], [expected.sums[key] as number], tolerance, `sum |${key}|`);
+      // A bias before batch norm has no true gradient: Adam makes steps of its rounding noise, and the running mean shows them.
+      const noise = /features.*(bias|running_mean)$/.test(key) ? 20 * lr[optimizerName] * variable.size : 0;
+      expect(Math.abs(sum - (expected.sums[key] as number)), `sum |${key}|`).toBeLessThan(
+        1e-4 * (expected.sums[key] as number) + noise + 1e-9,
+      );
     }
   });
 });
