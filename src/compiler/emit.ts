@@ -147,7 +147,11 @@ class Builder {
       const zero = integers ? this.#push(['eqi', x, this.#push(['consti', 0], row)], row) : this.#push(['not', x], row);
       return this.#push(['not', zero], row);
     }
-    return integers ? this.#push(['i2f', x], row) : x;
+    if (!integers) return x;
+    if (to !== 'u8') return this.#push(['i2f', x], row);
+    // Modulo 256 of any i32: the low byte, moved to the top where f32 holds it exactly; the store wraps it.
+    const top = this.#push(['muli', x, this.#push(['consti', 2 ** 24], row)], row);
+    return this.#push(['mul', this.#push(['i2f', top], row), this.#push(['const', 2 ** -24], row)], row);
   }
 
   #push([op, ...operands]: [string, ...number[]], row: boolean): number {

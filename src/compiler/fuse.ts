@@ -275,5 +275,5 @@ export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilog
 }
 
 /** Kernels that hand finished tiles on. */
-const takesEpilogue = (node: Node): boolean =>
+export const takesEpilogue = (node: Node): boolean =>
   node.op === 'matmul' || node.op === 'conv2d' || node.op === 'conv2dInputGrad';

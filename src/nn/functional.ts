@@ -36,8 +36,11 @@ export function gelu(x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor {
 /** x * sigmoid(x), also called swish (Elfwing et al. 2017). */
 export const silu = (x: Tensor): Tensor => x.mul(x.sigmoid());
 
-/** log(1 + exp(x)), without overflow. */
-export const softplus = (x: Tensor): Tensor => x.relu().add(x.abs().neg().exp().log1p());
+/**
+ * log(1 + exp(x)), without overflow: max(x, 0) + log(1 + exp(-|x|)). `maximum` halves its slope at 0, where |x| has none,
+ * so that the slope there is 1/2; relu's would be 0.
+ */
+export const softplus = (x: Tensor): Tensor => x.maximum(0).add(x.abs().neg().exp().log1p());
 
 /**
  * Zeroes each element with probability p and scales the rest by 1 / (1 - p) (Srivastava et al. 2014).

@@ -1,7 +1,7 @@
 /** Losses, with PyTorch's definitions and reductions. */
 import { ArgumentError, DTypeError, formatShape, isFloat, ShapeError, sameShape } from '../base/index.ts';
 import { iota, type Tensor, where } from '../tensor/index.ts';
-import { logSoftmax } from './functional.ts';
+import { logSoftmax, softplus } from './functional.ts';
 import { probability } from './options.ts';
 
 export type Reduction = 'mean' | 'sum' | 'none';
@@ -160,8 +160,8 @@ export function bceLoss(x: Tensor, y: Tensor, { reduction = 'mean' }: LossOption
   return reduce(value.detach().add(slope.detach().mul(x.sub(x.detach()))), reduction);
 }
 
-/** The same from logits, stable for any size: max(x, 0) - x y + log(1 + exp(-|x|)). */
+/** The same from logits, stable for any size: log(1 + exp(x)) - x y. */
 export function bceWithLogitsLoss(x: Tensor, y: Tensor, { reduction = 'mean' }: LossOptions = {}): Tensor {
   paired('bceWithLogitsLoss', x, y);
-  return reduce(x.relu().sub(x.mul(y)).add(x.abs().neg().exp().log1p()), reduction);
+  return reduce(softplus(x).sub(x.mul(y)), reduction);
 }

@@ -43,7 +43,7 @@ export function loadState(
     // Host data replace an initialisation that was not computed yet, so random numbers are not drawn for nothing.
     // A tensor is assigned: the update is made before its own storage can change.
     if (stored instanceof Tensor) variable.assign(stored.detach().cast(variable.dtype));
-    else variable.initialize(tensor(stored.data, { shape: stored.shape }).cast(variable.dtype));
+    else variable.initialize(tensor(stored.data, { shape: stored.shape, dtype: variable.dtype }));
   }
   return report;
 }

@@ -105,6 +105,21 @@ describe('variables', () => {
     expect(await w.item()).toBe(5);
   });
 
+  test('an initial value nobody computed in time is never written over a later one', async () => {
+    const w = new Variable(full([3], 1));
+    const before = w.mul(10);
+    w.assign(full([3], 5));
+    expect([...(await w.data())]).toEqual([5, 5, 5]);
+    expect([...(await before.data())]).toEqual([10, 10, 10]);
+    expect([...(await w.data())]).toEqual([5, 5, 5]);
+    const v = new Variable(full([3], 1));
+    const first = v.mul(10);
+    v.initialize(full([3], 2));
+    expect([...(await v.data())]).toEqual([2, 2, 2]);
+    expect([...(await first.data())]).toEqual([10, 10, 10]);
+    expect([...(await v.data())]).toEqual([2, 2, 2]);
+  });
+
   test('several updates of one variable between flushes follow each other', async () => {
     const w = new Variable(scalar(1));
     w.assign(w.mul(3));

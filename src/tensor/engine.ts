@@ -72,6 +72,7 @@ export function dataOf(storage: Storage): TypedArray {
 
 /** `owner` starts as `value`: computed in a program of its own, just before the first that reads it. */
 export function scheduleInitial(owner: Assignable, value: Node): void {
+  initial.delete(owner.node);
   owner.node = value;
   initial.set(value, owner);
 }
@@ -129,6 +130,8 @@ async function submit(nodes: readonly Node[]): Promise<unknown> {
     execute({ wanted: [], owners, values: unborn, checks: [] }).catch(() => {});
   }
   const request = takeRequest(nodes);
+  // A value assigned before the first was ever computed: nothing may write the first over it later.
+  for (const { before } of pending.values()) initial.delete(before);
   pending.clear();
   checks = [];
   return request.wanted.length + request.owners.length > 0 ? execute(request) : tail;

@@ -17,6 +17,8 @@ export interface PoolOptions {
   /** Default: the kernel size. */
   stride?: Pair;
   padding?: Pair;
+  /** Between the taps of a window; average pooling has none. */
+  dilation?: Pair;
   /** Output size rounds up: windows may reach past the padding, as torch's ceil_mode. */
   ceilMode?: boolean;
 }
@@ -42,14 +44,18 @@ export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor | null, options:
 }
 
 // ceilMode is padding at the end, but a last window must start inside the input or its left padding.
-function poolWindow(x: Tensor, kernelSize: Pair, { stride, padding = 0, ceilMode = false }: PoolOptions): WindowAttrs {
-  const attrs = windowAttrs(stride ?? kernelSize, padding, 1);
+function poolWindow(
+  x: Tensor,
+  kernelSize: Pair,
+  { stride, padding = 0, dilation = 1, ceilMode = false }: PoolOptions,
+): WindowAttrs {
+  const attrs = windowAttrs(stride ?? kernelSize, padding, dilation);
   if (!ceilMode || x.rank !== 4) return attrs;
   const extra = ([0, 1] as const).map((dim) => {
     const size = x.shape[2 + dim] as number;
     const step = attrs.stride[dim];
     const pad = pair(padding)[dim];
-    const kernel = pair(kernelSize)[dim];
+    const kernel = attrs.dilation[dim] * (pair(kernelSize)[dim] - 1) + 1;
     let count = Math.ceil((size + 2 * pad - kernel) / step) + 1;
     if ((count - 1) * step >= size + pad) count--;
     return Math.max(0, (count - 1) * step + kernel - size - 2 * pad);
@@ -73,7 +79,10 @@ export function maxPool2d(x: Tensor, kernelSize: Pair, options: PoolOptions = {}
 export function avgPool2d(
   x: Tensor,
   kernelSize: Pair,
-  { countIncludePad = true, ...options }: Omit<PoolOptions, 'ceilMode'> & { countIncludePad?: boolean } = {},
+  {
+    countIncludePad = true,
+    ...options
+  }: Omit<PoolOptions, 'ceilMode' | 'dilation'> & { countIncludePad?: boolean } = {},
 ): Tensor {
   return new Tensor(
     makeNode('avgPool2d', [x.node], {

@@ -269,9 +269,14 @@ export class Tensor {
   square(): Tensor {
     return this.mul(this);
   }
-  /** Limits values to [min, max]. */
+  /** Limits values to [min, max]; a value on a bound keeps its gradient, as in torch. */
   clamp(min: number, max: number): Tensor {
-    return this.maximum(min).minimum(max);
+    const pick = (x: Tensor, outside: Tensor, bound: number): Tensor => {
+      const [node, limit] = align('clamp', x.node, bound);
+      return new Tensor(build.where(outside.node, limit, node));
+    };
+    const low = pick(this, this.lt(min), min);
+    return pick(low, low.gt(max), max);
   }
   cast(dtype: DType): Tensor {
     return dtype === this.dtype ? this : new Tensor(makeNode('cast', [this.#node], { dtype }));
@@ -574,7 +579,7 @@ function matmulNodes(a: Node, b: Node): Node {
   if (a.shape.length === 0 || b.shape.length === 0)
     throw new ShapeError('SHAPE_RANK', '[matmul] operands must have at least one dimension', { op: 'matmul' });
   if (a.shape.length === 1)
-    return dropLast(matmulNodes(build.reshape(a, [1, a.shape[0] as number]), b), b.shape.length === 1 ? 0 : -2);
+    return dropLast(matmulNodes(build.reshape(a, [1, a.shape[0] as number]), b), b.shape.length === 1 ? -1 : -2);
   if (b.shape.length === 1) return dropLast(matmulNodes(a, build.reshape(b, [b.shape[0] as number, 1])), -1);
   const product = { transA: false, transB: false };
   // (..., M, K) x (K, N): one product with the leading axes folded into M.
@@ -592,7 +597,6 @@ function matmulNodes(a: Node, b: Node): Node {
 }
 
 function dropLast(x: Node, axis: number): Node {
-  if (axis === 0) return x;
   const drop = x.shape.length + axis;
   return build.reshape(
     x,

@@ -1,6 +1,6 @@
 /** Finds a recipe: a built-in name, or a YAML, JSON or TypeScript file, checked with the line and column of every mistake. */
 import { extname, resolve } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { pathToFileURL } from 'node:url';
 import { isMap, LineCounter, parseDocument, type Range, type Node as YamlNode } from 'yaml';
 import { CambiumError, ConfigError, nearest, printable } from '../base/errors.ts';
 import { decodeUtf8, exists, readFileBytes } from '../io/index.ts';
@@ -108,12 +108,17 @@ async function importRecipe(file: string): Promise<Source> {
   let module: { default?: unknown };
   try {
     const { createJiti } = await import('jiti');
-    // `cambium/...` is this very package, whether or not it is installed where the recipe lies.
-    const entry = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url));
-    const extension = extname(import.meta.url);
-    const parts = ['io', 'nn', 'optim', 'data', 'models', 'tasks', 'training'];
-    const alias = Object.fromEntries(parts.map((part) => [`cambium/${part}`, entry(`${part}/index${extension}`)]));
-    const jiti = createJiti(pathToFileURL(resolve('recipe.ts')).href, { alias, interopDefault: false });
+    // `cambium/...` is this very package, so that a recipe can register a model of its own.
+    const virtualModules = {
+      'cambium/io': await import('../io/index.ts'),
+      'cambium/nn': await import('../nn/index.ts'),
+      'cambium/optim': await import('../optim/index.ts'),
+      'cambium/data': await import('../data/index.ts'),
+      'cambium/models': await import('../models/index.ts'),
+      'cambium/tasks': await import('../tasks/index.ts'),
+      'cambium/training': await import('./index.ts'),
+    };
+    const jiti = createJiti(pathToFileURL(resolve('recipe.ts')).href, { virtualModules, interopDefault: false });
     module = await jiti.import(resolve(file));
   } catch (cause) {
     if (cause instanceof CambiumError) throw cause;

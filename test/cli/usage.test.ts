@@ -85,9 +85,17 @@ describe('mistakes', () => {
 
   it('a TypeScript recipe may import the package', async () => {
     const file = join(dir, 'mine.ts');
-    const recipe = "{ name: 'mine', data: { name: 'digits' }, model: { name: 'mlp' }, optimizer: { name: 'sgd', lr }";
-    const lines = ["import { defineRecipe } from 'cambium/training';", 'const lr: number = 0.1;'];
-    writeFileSync(file, `${lines.join('\n')}\nexport default defineRecipe(${recipe}, batchSize: 4, epochs: 1 });\n`);
+    writeFileSync(
+      file,
+      `import { MLP, registerModel } from 'cambium/models';
+import { defineRecipe } from 'cambium/training';
+registerModel({ name: 'own', description: '', defaults: {}, minSize: [1, 1], build: () => new MLP({ hidden: 4 }) });
+const lr: number = 0.1;
+export default defineRecipe({
+  name: 'mine', data: { name: 'digits' }, model: { name: 'own' }, optimizer: { name: 'sgd', lr }, batchSize: 4, epochs: 1,
+});
+`,
+    );
     const { code, stdout, stderr } = await cambium(['plan', file, '--json']);
     expect(code, stderr).toBe(0);
     expect(JSON.parse(stdout).batchSize).toBe(4);

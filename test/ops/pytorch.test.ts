@@ -1,6 +1,8 @@
 /** Ops, layers and losses, output and gradients, against PyTorch. */
 import { readFileSync } from 'node:fs';
-import { expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ReferenceBackend } from '../../src/backend/reference/index.ts';
+import { sizeOf } from '../../src/base/index.ts';
 import {
   BatchNorm2d,
   bceLoss,
@@ -16,13 +18,16 @@ import {
   silu,
   smoothL1Loss,
   softmax,
+  softplus,
 } from '../../src/nn/index.ts';
+import { useBackend } from '../../src/tensor/engine.ts';
 import {
   adaptiveAvgPool2d,
   avgPool2d,
   concat,
   conv2d,
   embedding,
+  full,
   gather,
   maxPool2d,
   scatterAdd,
@@ -30,8 +35,9 @@ import {
   type Tensor,
   tensor,
   where,
+  zeros,
 } from '../../src/tensor/index.ts';
-import { formula } from './formula.ts';
+import { formula, values } from './formula.ts';
 
 interface Golden {
   output: (number | string)[];
@@ -203,29 +209,101 @@ cases.linear = () => [
   (t, w, b) => (t as Tensor).matmul((w as Tensor).transpose()).add(b as Tensor),
 ];
 
-function close(got: ArrayLike<number>, expected: readonly (number | string)[], what: string): void {
+/** -2 .. 2 over and over: ties, and the kinks of relu, abs, max ... */
+const grid = (shape: number[]): Tensor => {
+  const t = tensor(
+    values(sizeOf(shape), 0).map((_, i) => ((i * 7) % 5) - 2),
+    { shape },
+  );
+  t.requiresGrad = true;
+  return t;
+};
+const kinks: Record<string, (t: Tensor) => Tensor> = {
+  relu: (t) => t.relu(),
+  abs: (t) => t.abs(),
+  leakyRelu: (t) => leakyRelu(t),
+  softplus,
+  gelu: (t) => gelu(t),
+  max: (t) => t.max(1),
+  min: (t) => t.min([0, 1]),
+  argmax: (t) => t.argmax(1),
+  pow: (t) => t.pow(3),
+  clamp: (t) => t.clamp(-1, 1),
+  bceWithLogits: (t) => bceWithLogitsLoss(t, full([4, 7], 0.25)),
+  huber: (t) => huberLoss(t, zeros([4, 7])),
+  l1: (t) => l1Loss(t, zeros([4, 7])),
+};
+for (const [name, f] of Object.entries(kinks)) cases[`kinks ${name}`] = () => [[grid([4, 7])], f as Case[1]];
+for (const op of ['maximum', 'minimum'] as const)
+  cases[`kinks ${op}`] = () => [[grid([4, 7]), grid([7])], (a, b) => (a as Tensor)[op](b as Tensor)];
+const comparisons: Record<string, (a: Tensor, b: Tensor) => Tensor> = {
+  eq: (a, b) => a.eq(b),
+  ne: (a, b) => a.ne(b),
+  lt: (a, b) => a.lt(b),
+  le: (a, b) => a.le(b),
+  gt: (a, b) => a.gt(b),
+  ge: (a, b) => a.ge(b),
+  logic: (a, b) => a.gt(0).and(b.lt(0)).or(a.eq(b).not()),
+};
+for (const [name, f] of Object.entries(comparisons))
+  cases[`compare ${name}`] = () => [[grid([4, 7]), grid([7])], f as Case[1]];
+cases['maxPool2d ties'] = () => [[grid([1, 2, 7, 7])], (t) => maxPool2d(t as Tensor, 3, { stride: 2, padding: 1 })];
+const holes = (): Tensor => {
+  const at = values(98, 1, 2).map((v, i) => (((i * 7) % 5) - 2 === 2 ? Number.NaN : v));
+  return tensor(at, { shape: [1, 2, 7, 7] });
+};
+unary(
+  {
+    'maxPool2d NaN': (t) => maxPool2d(t, 2),
+    'argmax NaN': (t) => t.argmax(3),
+    'max NaN': (t) => t.max([2, 3]),
+    'min NaN': (t) => t.min(3),
+    'clamp NaN': (t) => t.clamp(-1, 1),
+    'maximum NaN': (t) => t.maximum(zeros([7])),
+  },
+  holes,
+);
+cases.softplus = () => [[x([4, 7], 1, 30)], (t) => softplus(t as Tensor)];
+cases['matmul dot'] = () => [[x([9]), x([9], 2)], (a, b) => (a as Tensor).matmul(b as Tensor)];
+cases['matmul matrix vector'] = () => [[x([3, 4]), x([4], 2)], (a, b) => (a as Tensor).matmul(b as Tensor)];
+cases['conv2d wide'] = () => [
+  [x([3, 40, 5, 4]), x([5, 40, 3, 3], 2)],
+  (t, w) => conv2d(t as Tensor, w as Tensor, null, { padding: 1 }),
+];
+
+function close(got: ArrayLike<number>, expected: readonly (number | string)[], limit: number, what: string): void {
   expect(got.length, `${what}: elements`).toBe(expected.length);
   const scale = Math.max(1, ...expected.map((v) => Math.abs(Number(v))).filter(Number.isFinite));
   expected.forEach((v, i) => {
     const want = Number(v);
     const error = Math.abs((got[i] as number) - want);
-    expect(error < 4e-6 * scale || Object.is(got[i], want), `${what} element ${i}: ${got[i]} against ${want}`).toBe(
+    expect(error < limit * scale || Object.is(got[i], want), `${what} element ${i}: ${got[i]} against ${want}`).toBe(
       true,
     );
   });
 }
 
-test.each(Object.keys(golden))('%s', async (name) => {
-  const [inputs, f] = (cases[name] as () => Case)();
-  const y = f(...inputs);
-  const { output, shape, grads } = golden[name] as Golden;
-  expect(y.shape).toEqual(shape);
-  close(await y.data(), output, 'output');
-  if (!grads) return;
-  f(...inputs).backward(formula(shape, 999));
-  const leaves = inputs.filter((t) => t.requiresGrad);
-  for (const [i, grad] of grads.entries())
-    if (grad) close(await ((leaves[i] as Tensor).grad as Tensor).data(), grad, `gradient ${i}`);
+// In float64 what is left is the nine digits of the goldens and the constants of a graph, which are f32.
+describe.each([
+  ['the backend in use', undefined, 4e-6],
+  ['the reference in float64', new ReferenceBackend({ float64: true }), 2e-7],
+] as const)('%s', (_, backend, limit) => {
+  beforeAll(() => useBackend(backend));
+  afterAll(() => useBackend(undefined));
+
+  const agrees = async (name: string): Promise<void> => {
+    const [inputs, f] = (cases[name] as () => Case)();
+    const y = f(...inputs);
+    const { output, shape, grads } = golden[name] as Golden;
+    expect(y.shape).toEqual(shape);
+    close(await y.data(), output, limit, 'output');
+    if (!grads) return;
+    f(...inputs).backward(formula(shape, 999));
+    const leaves = inputs.filter((t) => t.requiresGrad);
+    for (const [i, grad] of grads.entries())
+      if (grad) close(await ((leaves[i] as Tensor).grad as Tensor).data(), grad, limit, `gradient ${i}`);
+  };
+  test.each(Object.keys(golden))('%s', agrees);
 });
 
 test('every golden has a case and every case a golden', () => {

@@ -17,18 +17,25 @@ const vgg11Bn = { build: () => createModel('vgg11_bn', { classifier: 'pooled' })
 interface Run {
   build(): Module;
   shape: number[];
-  optimizer(parameters: Variable[]): Optimizer;
+  lr: number;
+  optimizer(parameters: Variable[], lr: number): Optimizer;
 }
 // As TRAINING in the script, which says why VGG's rates are small.
 const runs: Record<string, Run> = {
-  'mnistCnn/sgd': { ...mnistCnn, optimizer: (p) => new SGD(p, { lr: 0.01, momentum: 0.9, weightDecay: 5e-4 }) },
-  'mnistCnn/adamw': { ...mnistCnn, optimizer: (p) => new AdamW(p, { lr: 1e-4, weightDecay: 0.05 }) },
+  'mnistCnn/sgd': {
+    ...mnistCnn,
+    lr: 0.01,
+    optimizer: (p, lr) => new SGD(p, { lr, momentum: 0.9, weightDecay: 5e-4 }),
+  },
+  'mnistCnn/adamw': { ...mnistCnn, lr: 1e-4, optimizer: (p, lr) => new AdamW(p, { lr, weightDecay: 0.05 }) },
   'vgg11Bn/sgd': {
     ...vgg11Bn,
-    optimizer: (p) => new SGD(p, { lr: 2e-5, momentum: 0.9, nesterov: true, weightDecay: 5e-4 }),
+    lr: 2e-5,
+    optimizer: (p, lr) => new SGD(p, { lr, momentum: 0.9, nesterov: true, weightDecay: 5e-4 }),
   },
-  'vgg11Bn/adamw': { ...vgg11Bn, optimizer: (p) => new AdamW(p, { lr: 1e-5, weightDecay: 0.05 }) },
+  'vgg11Bn/adamw': { ...vgg11Bn, lr: 1e-5, optimizer: (p, lr) => new AdamW(p, { lr, weightDecay: 0.05 }) },
 };
+const STEPS = 20;
 
 /** As `initial` in the script: He uniform for what has more than one dimension, norms 1 and 0, biases 0. */
 function initialise(model: Module): void {
@@ -46,12 +53,12 @@ function initialise(model: Module): void {
 describe.skipIf(currentBackend().name === 'reference')('20 training steps agree with PyTorch', () => {
   test.each(Object.keys(goldens))('%s', async (name) => {
     const expected = goldens[name] as (typeof goldens)[string];
-    const { build, shape, optimizer: make } = runs[name] as Run;
+    const { build, shape, lr, optimizer: make } = runs[name] as Run;
     const model = build();
     initialise(model);
-    const optimizer = make(model.parameters());
+    const optimizer = make(model.parameters(), lr);
     const losses: number[] = [];
-    for (let step = 0; step < 20; step++) {
+    for (let step = 0; step < STEPS; step++) {
       const loss = crossEntropy(
         model.forward(stream(10 + step, shape, -1, 1)),
         integers(40 + step, shape.slice(0, 1), 10),
@@ -62,17 +69,21 @@ describe.skipIf(currentBackend().name === 'reference')('20 training steps agree 
       losses.push(await loss.item());
     }
     const worst = Math.max(...losses.map((loss, i) => Math.abs(loss / (expected.losses[i] as number) - 1)));
+    if (process.env.CAMBIUM_PARITY) console.log(`${name}: losses differ by at most ${worst.toExponential(1)}`);
     expect(worst).toBeLessThan(1e-4);
 
     model.eval();
     expectClose(await model.forward(stream(70, shape, -1, 1)).data(), expected.logits, 1e-3, 'logits');
-    for (const [key, variable] of model.stateDict()) {
+    const state = model.stateDict();
+    // Looser than the losses: PyTorch's own sums in f32 and f64 differ by up to 3e-4 in biases of norms, which are near zero.
+    for (const [key, variable] of state) {
       const sum = Array.from(await variable.data()).reduce((a, b) => a + Math.abs(b), 0);
-      // A bias before batch norm has no true gradient: Adam makes steps of its rounding noise, and the running mean shows them.
-      const noise = /features.*(bias|running_mean)$/.test(key) ? 20 * lr[optimizerName] * variable.size : 0;
-      expect(Math.abs(sum - (expected.sums[key] as number)), `sum |${key}|`).toBeLessThan(
-        1e-4 * (expected.sums[key] as number) + noise + 1e-9,
-      );
+      const wanted = expected.sums[key] as number;
+      // A bias before batch norm has no true gradient: Adam makes steps of its rounding noise, which the running mean shows.
+      const cancelled = name.startsWith('vgg11Bn') && state.get(key.replace(/bias$/, 'weight'))?.rank === 4;
+      const free = (cancelled && key.endsWith('.bias')) || key.endsWith('running_mean');
+      const noise = free ? STEPS * lr * variable.size : 0;
+      expect(Math.abs(sum - wanted), `sum |${key}|`).toBeLessThan(1e-3 * wanted + noise + 1e-9);
     }
   });
 });

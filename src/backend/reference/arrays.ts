@@ -23,21 +23,22 @@ export type PlainEvaluate = (call: Omit<Call<OpName>, 'attrs'>) => void;
 export const value = (inputs: readonly Value[], i: number): Value => inputs[i] as Value;
 
 /**
- * Calls `visit(from, to)` for each element of `shape` in row-major order: `to` counts up, `from` walks `strides` from `offset`.
+ * Calls `visit(from, to)` once for each row of `shape` (its elements along the last axis), in row-major order: `to` counts
+ * elements, `from` walks `strides` from `offset`. A scalar is one row of one element.
  */
-export function walk(
+export function forEachRow(
   shape: Shape,
   strides: readonly number[],
   offset: number,
   visit: (from: number, to: number) => void,
 ): void {
   const total = sizeOf(shape);
-  const rank = shape.length;
-  const index = new Array<number>(rank).fill(0);
+  const run = shape.at(-1) ?? 1;
+  const index = shape.map(() => 0);
   let from = offset;
-  for (let to = 0; to < total; to++) {
+  for (let to = 0; to < total; to += run) {
     visit(from, to);
-    for (let axis = rank - 1; axis >= 0; axis--) {
+    for (let axis = shape.length - 2; axis >= 0; axis--) {
       from += strides[axis] as number;
       index[axis] = (index[axis] as number) + 1;
       if ((index[axis] as number) < (shape[axis] as number)) break;
@@ -55,8 +56,10 @@ export function copyStrided(
   offset: number,
   out: TypedArray,
 ): void {
-  walk(shape, strides, offset, (i, j) => {
-    out[j] = from[i] as number;
+  const run = shape.at(-1) ?? 1;
+  const step = strides.at(-1) ?? 0;
+  forEachRow(shape, strides, offset, (first, to) => {
+    for (let i = 0; i < run; i++) out[to + i] = from[first + i * step] as number;
   });
 }
 

@@ -30,10 +30,13 @@ const arithmetic = (
 /** Half to even. */
 function roundHalfEven(x: number): number {
   const floor = Math.floor(x);
-  const rest = x - floor;
-  if (rest !== 0.5) return Math.round(x);
-  return floor % 2 === 0 ? floor : floor + 1;
+  if (x - floor !== 0.5) return Math.round(x);
+  // -0.5 is -0, not 0.
+  return floor % 2 === 0 ? floor : -(-1 - floor);
 }
+
+// Not Math.max: -0 stays -0, as in torch.
+const relu = (x: number): number => (x < 0 ? 0 : x);
 
 const sigmoid = (x: number): number => {
   if (x >= 0) return 1 / (1 + Math.exp(-x));
@@ -50,7 +53,7 @@ const cast: Evaluate<'cast'> = ({ inputs, out, attrs: { dtype } }) => {
   if (dtype === 'bool') for (let i = 0; i < out.length; i++) out[i] = Number((data[i] as number) !== 0);
   else if (dtype === 'i32')
     for (let i = 0; i < out.length; i++) out[i] = float ? toInt32(data[i] as number) : (data[i] as number);
-  else if (dtype === 'u8') for (let i = 0; i < out.length; i++) out[i] = toInt32(data[i] as number) & 255;
+  // A Uint8Array takes what it is given truncated, modulo 256; the rest is exact.
   else for (let i = 0; i < out.length; i++) out[i] = data[i] as number;
 };
 
@@ -80,8 +83,7 @@ export const elementwise = {
   tanh: unary(Math.tanh),
   sigmoid: unary(sigmoid),
   erf: unary(erf),
-  // Not Math.max: NaN passes, and -0 becomes 0.
-  relu: unary((x) => (x <= 0 ? 0 : x)),
+  relu: unary(relu),
   floor: unary(Math.floor),
   ceil: unary(Math.ceil),
   round: unary(roundHalfEven),

@@ -8,20 +8,22 @@ import { type Node, type OpName, type Storage, topologicalOrder } from '../../gr
 import type { Backend, Executable, ExecutablePlan, Graph } from '../backend.ts';
 import { graphFlops } from '../flops.ts';
 import type { Call, Evaluate, Value } from './arrays.ts';
+import { convolutions } from './conv.ts';
 import { elementwise } from './elementwise.ts';
 import { indexing } from './indexing.ts';
 import { matmul } from './matmul.ts';
 import { movement } from './movement.ts';
+import { pools } from './pool.ts';
 import { reductions } from './reduce.ts';
-import { windowOps } from './window.ts';
 
 /** The total table: one row per primitive. */
-const evaluate: { readonly [K in OpName]: Evaluate<K> } = {
+export const evaluate: { readonly [K in OpName]: Evaluate<K> } = {
   ...elementwise,
   ...movement,
   ...reductions,
   matmul,
-  ...windowOps,
+  ...convolutions,
+  ...pools,
   ...indexing,
 };
 
@@ -88,7 +90,7 @@ export class ReferenceBackend implements Backend {
       return node.op === 'source' ? data.slice() : data;
     });
     results.forEach((data, i) => {
-      if (failed < 0 || (graph.overwrites[i] as number) < 0) (outputs[i] as TypedArray).set(data as never);
+      if (failed < 0 || (graph.overwrites[i] as number) < 0) (outputs[i] as TypedArray).set(data);
     });
     return failed;
   }

@@ -37,7 +37,7 @@ const scatterAdd: Evaluate<'scatterAdd'> = ({ inputs, attrs: { axis, size }, out
   along(index, axis, size, (i, to) => {
     (sums[to] as number) += src.data[i] as number;
   });
-  out.set(sums as never);
+  out.set(sums);
 };
 
 const embedding: PlainEvaluate = ({ inputs, out }) => {
@@ -45,7 +45,7 @@ const embedding: PlainEvaluate = ({ inputs, out }) => {
   const [rows, width] = table.shape as [number, number];
   for (let i = 0; i < index.data.length; i++) {
     const row = read(index, i, rows);
-    out.set(table.data.subarray(row * width, (row + 1) * width) as never, i * width);
+    out.set(table.data.subarray(row * width, (row + 1) * width), i * width);
   }
 };
 
@@ -57,7 +57,7 @@ const embeddingGrad: Evaluate<'embeddingGrad'> = ({ inputs, attrs: { rows }, sha
     const row = read(index, i, rows) * width;
     for (let k = 0; k < width; k++) (sums[row + k] as number) += grad.data[i * width + k] as number;
   }
-  out.set(sums as never);
+  out.set(sums);
 };
 
 export const indexing = { gather, scatterAdd, embedding, embeddingGrad };

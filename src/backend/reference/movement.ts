@@ -1,6 +1,6 @@
 /** Ops that move elements, and values made from their position. */
 import { fillUniform, sizeOf } from '../../base/index.ts';
-import { copyStrided, type Evaluate, type PlainEvaluate, rowMajor, value, walk } from './arrays.ts';
+import { copyStrided, type Evaluate, forEachRow, type PlainEvaluate, rowMajor, value } from './arrays.ts';
 
 const same: PlainEvaluate = ({ inputs, out }) => out.set(value(inputs, 0).data);
 
@@ -40,9 +40,8 @@ const pad: Evaluate<'pad'> = ({ inputs, attrs: { before, value: fill }, shape, o
   const strides = rowMajor(shape);
   out.fill(fill);
   const offset = strides.reduce((sum, s, i) => sum + s * (before[i] as number), 0);
-  walk(x.shape, strides, offset, (to, from) => {
-    out[to] = x.data[from] as number;
-  });
+  const run = x.shape.at(-1) ?? 1;
+  forEachRow(x.shape, strides, offset, (to, from) => out.set(x.data.subarray(from, from + run), to));
 };
 
 const concat: Evaluate<'concat'> = ({ inputs, attrs: { axis }, shape, out }) => {
@@ -52,7 +51,7 @@ const concat: Evaluate<'concat'> = ({ inputs, attrs: { axis }, shape, out }) => 
   for (let o = 0; o < outer; o++)
     for (const x of inputs) {
       const run = (x.shape[axis] as number) * inner;
-      out.set(x.data.subarray(o * run, (o + 1) * run) as never, to);
+      out.set(x.data.subarray(o * run, (o + 1) * run), to);
       to += run;
     }
 };
@@ -60,10 +59,9 @@ const concat: Evaluate<'concat'> = ({ inputs, attrs: { axis }, shape, out }) => 
 const constant: Evaluate<'constant'> = ({ attrs, out }) => void out.fill(attrs.value);
 
 const iota: Evaluate<'iota'> = ({ attrs: { axis }, shape, out }) => {
-  const strides = shape.map((_, i) => (i === axis ? 1 : 0));
-  walk(shape, strides, 0, (index, to) => {
-    out[to] = index;
-  });
+  const inner = sizeOf(shape.slice(axis + 1));
+  const count = shape[axis] as number;
+  for (let i = 0; i < out.length; i++) out[i] = Math.floor(i / inner) % count;
 };
 
 const random: PlainEvaluate = ({ inputs, out }) =>

@@ -1,6 +1,6 @@
 /** Reductions, accumulated in double. */
 import { sizeOf } from '../../base/index.ts';
-import { type Call, type Evaluate, rowMajor, value, walk } from './arrays.ts';
+import { type Call, type Evaluate, forEachRow, rowMajor, value } from './arrays.ts';
 
 function reduce(
   { inputs, attrs: { axes }, shape, dtype, out }: Call<'sum' | 'max'>,
@@ -10,8 +10,11 @@ function reduce(
   const x = value(inputs, 0);
   const kept = rowMajor(shape).map((s, i) => (axes.includes(i) ? 0 : s));
   const sums = new Float64Array(sizeOf(shape)).fill(start);
-  walk(x.shape, kept, 0, (to, from) => {
-    sums[to] = step(sums[to] as number, x.data[from] as number);
+  const run = x.shape.at(-1) ?? 1;
+  const along = kept.at(-1) ?? 0;
+  forEachRow(x.shape, kept, 0, (to, from) => {
+    for (let i = 0; i < run; i++)
+      sums[to + i * along] = step(sums[to + i * along] as number, x.data[from + i] as number);
   });
   // Whole numbers wrap, as each addition of i32 would.
   for (let i = 0; i < out.length; i++) out[i] = dtype === 'i32' ? (sums[i] as number) | 0 : (sums[i] as number);

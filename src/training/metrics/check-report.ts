@@ -88,32 +88,52 @@ export function checkReport(json: unknown, { digits, file }: CheckOptions = {}):
     });
   }
 
+  // Rounded ratios stand for several counts; a row can be true if some whole numbers give all three.
   function checkRow(row: Row): void {
     const { name, precision, recall, support, 'f1-score': f1 } = row;
-    const tp = row.tp ?? Math.round(recall * support);
     const low = Math.min(precision, recall);
     const high = Math.max(precision, recall);
     if (f1 < low - 2 * slack || f1 > high + 2 * slack)
       fail(name, 'f1-score', `F1 ${f1} is not between precision and recall`, [low, high], f1);
-    if (!near(recall, support === 0 ? 0 : tp / support))
-      fail(name, 'recall', `recall ${recall} is no count out of ${support}`, tp / support, recall);
-    const predicted = row.predicted ?? findPredicted(tp, precision);
-    if (predicted === undefined || tp > support || tp > predicted)
-      fail(name, 'precision', `precision ${precision} is no share of ${tp} true positives`, undefined, precision);
-    if (!near(precision, predicted === 0 ? 0 : tp / predicted))
-      fail(name, 'precision', `precision ${precision} is not ${tp} out of ${predicted}`, tp / predicted, precision);
-    // Rounded precision and recall stand for several counts; F1 follows from the two within that.
+    const tps = within(row.tp, recall * support, slack * support).filter(
+      (tp) => tp <= support && near(recall, support === 0 ? 0 : tp / support),
+    );
+    if (tps.length === 0) {
+      const nearest = row.tp ?? Math.round(recall * support);
+      fail(name, 'recall', `recall ${recall} is no count out of ${support}`, nearest / support, recall);
+    }
+    const possible = tps
+      .map((tp) => ({ tp, range: predictions(tp, precision, 0, row.predicted) }))
+      .filter(({ range: [least, most] }) => least <= most);
+    if (possible.length === 0)
+      fail(name, 'precision', `precision ${precision} is no share of ${tps[0]} true positives`, undefined, precision);
+    const follows = possible.some(({ tp, range }) => {
+      // F1 is 2 tp out of (predicted + support).
+      const [least, most] = predictions(2 * tp, f1, support, row.predicted);
+      return Math.max(least, range[0]) <= Math.min(most, range[1]);
+    });
     const expected = precision + recall === 0 ? 0 : (2 * precision * recall) / (precision + recall);
-    if (!near(f1, expected, 3))
-      fail(name, 'f1-score', `F1 ${f1} does not follow from precision and recall`, expected, f1);
+    if (!follows) fail(name, 'f1-score', `F1 ${f1} does not follow from precision and recall`, expected, f1);
   }
 
-  // Without counts: the number of predictions whose share of true positives is this precision, if there is one.
-  function findPredicted(tp: number, precision: number): number | undefined {
-    if (tp === 0) return precision <= slack ? 0 : undefined;
-    if (precision <= slack) return undefined;
-    const middle = Math.round(tp / precision);
-    return [middle, middle - 1, middle + 1].find((count) => count >= tp && near(tp / count, precision));
+  /** The whole numbers that may be meant: the one that is known, or all within `wanted` of `value` (the 100,000 nearest). */
+  function within(known: number | undefined, value: number, wanted: number): number[] {
+    if (known !== undefined) return [known];
+    const margin = Math.min(wanted, 50_000);
+    const first = Math.max(0, Math.ceil(value - margin));
+    return Array.from({ length: Math.max(0, Math.floor(value + margin) - first + 1) }, (_, i) => first + i);
+  }
+
+  /** Least and most predictions for which `part` out of (predictions + `others`) is `share`; none if least > most. */
+  function predictions(part: number, share: number, others: number, known: number | undefined): [number, number] {
+    const none: [number, number] = [1, 0];
+    if (known !== undefined) {
+      const whole = known + others;
+      return part <= whole && near(share, whole === 0 ? 0 : part / whole) ? [known, known] : none;
+    }
+    if (part === 0) return share <= slack ? [0, Number.POSITIVE_INFINITY] : none;
+    const most = share > slack ? Math.floor(part / (share - slack)) : Number.POSITIVE_INFINITY;
+    return [Math.max(part, Math.ceil(part / (share + slack))) - others, most - others];
   }
 
   function checkAverage(row: Row, key: Ratio): void {

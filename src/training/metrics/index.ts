@@ -10,5 +10,7 @@ export {
   reportRows,
 } from './classification-report.ts';
 export * from './confusion-matrix.ts';
+export * from './confusion-text.ts';
 export * from './mean.ts';
+export * from './top-k.ts';
 export * from './wilson.ts';

@@ -1,16 +1,19 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { ArgumentError, DataError } from '../../base/errors.ts';
+import { ArgumentError, DataError, NumericError } from '../../base/errors.ts';
 import {
   type ClassificationReport,
   ConfusionMatrix,
   checkReport,
   classificationReport,
+  formatConfusion,
   formatReport,
   Mean,
   reportRows,
+  TopK,
   wilsonInterval,
+  worstConfusions,
 } from './index.ts';
 
 interface Case {
@@ -76,6 +79,14 @@ test('any counts give a report that passes its check, and passes it after roundi
       checkReport(report);
     }),
   );
+});
+
+test('a rare hit that rounds away is no contradiction', () => {
+  const row = { precision: 1, recall: 0, 'f1-score': 0.001, support: 10_000 };
+  const averages = { 'micro avg': row, 'macro avg': row, 'weighted avg': row };
+  // 3 of 10,000 found, nothing else taken for it: recall 0.0003, F1 0.0006.
+  checkReport({ a: row, ...averages }, { digits: 3 });
+  expect(() => checkReport({ a: row, ...averages })).toThrow(DataError);
 });
 
 describe("the tutorial's invented report (section 5.4)", () => {
@@ -227,4 +238,65 @@ test('Wilson interval of nothing, and of what is no share', () => {
     [0.5, 1],
   ] as const)
     expect(() => wilsonInterval(a, b)).toThrow(ArgumentError);
+});
+
+describe('top-k', () => {
+  const path = new URL('../../../test/golden/metrics/top-k.json', import.meta.url);
+  const golden = JSON.parse(readFileSync(path, 'utf8')) as { scores: number[]; labels: number[]; accuracy: number[] };
+  test.each(golden.accuracy.map((accuracy, i) => [i + 1, accuracy] as const))('k = %d: %d', (k, accuracy) => {
+    const { scores, labels } = golden;
+    expect(new TopK(k).update(Float32Array.from(scores), labels).accuracy).toBe(accuracy);
+    const parts = new TopK(k).update(scores.slice(0, 70), labels.slice(0, 10));
+    parts.merge(new TopK(k).update(scores.slice(70), labels.slice(10)));
+    expect(parts).toMatchObject({ total: 60, accuracy });
+  });
+  test('of equal scores the lower class comes first; infinities are numbers', () => {
+    expect(new TopK(1).update([1, 1, 1, 1], [0, 1]).correct).toBe(1);
+    expect(new TopK(1).update([-Infinity, -Infinity, Infinity, 0], [1, 0]).correct).toBe(1);
+    expect(new TopK(9).update([1, 2], [0]).accuracy).toBe(1);
+    expect(new TopK(1).update([], []).accuracy).toBe(0);
+  });
+  test('what is no batch is refused, and nothing is counted', () => {
+    const top = new TopK(1);
+    expect(() => top.update([1, 2, 3], [0, 1])).toThrow(ArgumentError);
+    expect(() => top.update([1, 2], [])).toThrow(ArgumentError);
+    expect(() => top.update([], [0])).toThrow(ArgumentError);
+    expect(() => top.update([1, 2, 3, 4], [0, 2])).toThrow(DataError);
+    expect(() => top.update([1, 2, 3, Number.NaN], [0, 0])).toThrow(NumericError);
+    expect(() => top.merge(new TopK(2))).toThrow(ArgumentError);
+    expect(top.total).toBe(0);
+    for (const k of [0, 1.5, -1, Number.NaN]) expect(() => new TopK(k)).toThrow(ArgumentError);
+  });
+});
+
+describe('confusion matrix in the terminal', () => {
+  const matrix = new ConfusionMatrix(['猫', 'a dog', '\u001b[2J'])
+    .update([0, 0, 1, 1, 1, 2], [0, 0, 1, 1, 0, 2])
+    .update([1, 0], [0, 1]);
+  test('is a table where it fits, safe to print', () => {
+    expect(formatConfusion(matrix)).toBe(
+      [
+        'true \\ predicted        猫     a dog  \\u001b[…',
+        '猫                       2         2         .',
+        'a dog                    1         2         .',
+        '\\u001b[2J                .         .         1',
+        '',
+      ].join('\n'),
+    );
+  });
+  test('else a list of the worst', () => {
+    expect(formatConfusion(matrix, { columns: 20, pairs: 1 })).toBe(
+      'most frequent confusions (of 3), true -> predicted\n2   50.0 %  猫 -> a dog\n',
+    );
+    expect(formatConfusion(new ConfusionMatrix(['a', 'b']), { columns: 1 })).toBe('no confusions\n');
+    expect(worstConfusions(matrix).map(({ label, count }) => [label, count])).toEqual([
+      ['猫', 2],
+      ['a dog', 1],
+    ]);
+  });
+  test('a thousand classes neither overflow nor take long', () => {
+    const names = Array.from({ length: 1000 }, (_, i) => `c${i}`);
+    const big = new ConfusionMatrix(names).update([1], [0]);
+    expect(formatConfusion(big)).toBe('most frequent confusions (of 1), true -> predicted\n1  100.0 %  c0 -> c1\n');
+  });
 });

@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import {
+  chmodSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -212,6 +213,26 @@ test.skipIf(process.platform === 'win32')(
 );
 
 test.skipIf(process.platform === 'win32')(
+  'a folder that may not be written is an error, and keeps the old one',
+  async () => {
+    await new Checkpoints(dir).save(content(1));
+    chmodSync(dir, 0o555);
+    // Root may write anywhere; once the code is loaded the child becomes nobody.
+    const source = script(`
+    if (process.getuid() === 0) process.setuid(65534);
+    await store.save(content(2, 10)).then(() => console.log('SAVED'), (e) => console.log(e.name, e.code, e.details.errno));
+    console.log((await store.latest()).checkpoint.step);`);
+    const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', source], {
+      encoding: 'utf8',
+      cwd: root,
+    });
+    chmodSync(dir, 0o755);
+    expect(stdout.trim(), stderr).toBe('IoError PERMISSION_DENIED EACCES\n1');
+    expect(readdirSync(dir)).toEqual(['step-00000001']);
+  },
+);
+
+test.skipIf(process.platform === 'win32')(
   'killed at any moment of a save: the old checkpoint or the new one, whole',
   async () => {
     const source = script(`
@@ -224,7 +245,7 @@ test.skipIf(process.platform === 'win32')(
     const store = new Checkpoints(dir, { keepLast: 1 });
     let next = 1;
     let orphans = 0;
-    for (let round = 0; round < 10; round++) {
+    for (let round = 0; round < 20; round++) {
       const child = spawn(process.execPath, ['--input-type=module', '-e', source, String(next)], { cwd: root });
       let out = '';
       let errors = '';

@@ -1,6 +1,6 @@
 """Writes test/golden/ops/pytorch.json: ops and losses, output and gradients, as PyTorch computes them.
 
-Inputs come from a formula both sides share (test/ops/formula.ts).
+Inputs come from a formula both sides share (test/ops/formula.ts); PyTorch computes in float64.
 usage: python test/golden/scripts/ops.py   (torch 2.13, CPU; from the repository root)
 """
 import json
@@ -26,12 +26,18 @@ def values(count, seed, scale=1.0, shift=0.0):
 
 def tensor(shape, seed, scale=1.0, shift=0.0, grad=False):
     count = int(np.prod(shape)) if len(shape) else 1
-    t = torch.from_numpy(values(count, seed, scale, shift)).reshape(shape)
+    t = torch.from_numpy(values(count, seed, scale, shift)).double().reshape(shape)
     return t.requires_grad_() if grad else t
 
 
 def flat(t):
-    return [float(f"{v:.8g}") if math.isfinite(v) else str(v) for v in t.detach().double().reshape(-1).tolist()]
+    return [float(f"{v:.9g}") if math.isfinite(v) else str(v).replace("inf", "Infinity") for v in t.detach().double().reshape(-1).tolist()]
+
+
+def grid(shape, grad=False):
+    """-2 .. 2 over and over: ties, and the kinks of relu, abs, max ..."""
+    t = (torch.arange(int(np.prod(shape))) * 7 % 5 - 2).double().reshape(shape)
+    return t.requires_grad_() if grad else t
 
 
 cases = {}
@@ -125,6 +131,35 @@ case("batchNorm train", lambda t, w, b: F.batch_norm(t, None, None, w, b, True),
 running = tensor((3,), 4), tensor((3,), 5, 0.5, 1)
 case("batchNorm eval", lambda t, w, b: F.batch_norm(t, *running, w, b), x(images), x((3,), 2), x((3,), 3))
 case("linear", F.linear, x((4, 6)), x((3, 6), 2), x((3,), 3))
+
+# Where slopes jump and maxima tie.
+for name, f in {
+    "relu": torch.relu, "abs": torch.abs, "leakyRelu": F.leaky_relu, "softplus": F.softplus, "gelu": F.gelu,
+    "max": lambda t: t.amax(1), "min": lambda t: t.amin((0, 1)), "argmax": lambda t: t.argmax(1),
+    "pow": lambda t: t.pow(3), "bceWithLogits": lambda t: F.binary_cross_entropy_with_logits(t, torch.full((4, 7), 0.25)),
+    "huber": lambda t: F.huber_loss(t, torch.zeros(4, 7).double()), "l1": lambda t: F.l1_loss(t, torch.zeros(4, 7).double()),
+}.items():
+    case(f"kinks {name}", f, grid((4, 7), True))
+for name, f in {"maximum": torch.maximum, "minimum": torch.minimum}.items():
+    case(f"kinks {name}", f, grid((4, 7), True), grid((7,), True))
+for name, f in {
+    "eq": torch.eq, "ne": torch.ne, "lt": torch.lt, "le": torch.le, "gt": torch.gt, "ge": torch.ge,
+    "logic": lambda a, b: ((a > 0) & (b < 0)) | ~(a == b),
+}.items():
+    case(f"compare {name}", f, grid((4, 7)), grid((7,)))
+case("maxPool2d ties", lambda t: F.max_pool2d(t, 3, 2, 1), grid((1, 2, 7, 7), True))
+holes = torch.where(grid((1, 2, 7, 7)) == 2, math.nan, tensor((1, 2, 7, 7), 1, 2.0))
+case("maxPool2d NaN", lambda t: F.max_pool2d(t, 2), holes)
+case("argmax NaN", lambda t: t.argmax(3), holes)
+case("max NaN", lambda t: t.amax((2, 3)), holes)
+case("min NaN", lambda t: t.amin(3), holes)
+case("kinks clamp", lambda t: t.clamp(-1, 1), grid((4, 7), True))
+case("softplus", F.softplus, x((4, 7), 1, 30.0))
+case("clamp NaN", lambda t: t.clamp(-1, 1), holes)
+case("maximum NaN", lambda t: torch.maximum(t, torch.zeros(7).double()), holes)
+case("matmul dot", torch.matmul, x((9,)), x((9,), 2))
+case("matmul matrix vector", torch.matmul, x((3, 4)), x((4,), 2))
+case("conv2d wide", lambda t, w: F.conv2d(t, w, padding=1), x((3, 40, 5, 4)), x((5, 40, 3, 3), 2))
 
 out = Path("test/golden/ops/pytorch.json")
 out.parent.mkdir(parents=True, exist_ok=True)

@@ -279,7 +279,7 @@ class Vgg11Bn(nn.Module):
 SGD, ADAMW = torch.optim.SGD, torch.optim.AdamW
 TRAINING = {
     "mnistCnn/sgd": (MnistCnn, [8, 1, 28, 28], lambda p: SGD(p, lr=0.01, momentum=0.9, weight_decay=5e-4)),
-    "mnistCnn/adamw": (MnistCnn, [8, 1, 28, 28], lambda p: AdamW(p, lr=1e-4, weight_decay=0.05)),
+    "mnistCnn/adamw": (MnistCnn, [8, 1, 28, 28], lambda p: ADAMW(p, lr=1e-4, weight_decay=0.05)),
     # Small steps: with batch norm over the 8 values of a 1x1 map, VGG at lr 1e-3 is chaotic. PyTorch with one thread and
     # with two then differ by 2e-2 within 20 steps, and in f32 and f64 by 5e-2. At these rates f32 and f64 agree to 3e-6,
     # while training still moves the losses by more than 0.1: an answer within 1e-4 has really made the same steps.
@@ -288,7 +288,7 @@ TRAINING = {
         [8, 3, 32, 32],
         lambda p: SGD(p, lr=2e-5, momentum=0.9, nesterov=True, weight_decay=5e-4),
     ),
-    "vgg11Bn/adamw": (Vgg11Bn, [8, 3, 32, 32], lambda p: AdamW(p, lr=1e-5, weight_decay=0.05)),
+    "vgg11Bn/adamw": (Vgg11Bn, [8, 3, 32, 32], lambda p: ADAMW(p, lr=1e-5, weight_decay=0.05)),
 }
 STEPS_OF_TRAINING = 20
 
