@@ -144,9 +144,9 @@ async function takeOver(path: string, text: string, token: string): Promise<bool
   const guard = `${path}.takeover`;
   if (!(await create(guard, text, token))) {
     const held = await readLock(guard);
-    // Its process died in the middle of a takeover.
-    if (held && !(await isHeld(held, guard))) await unlink(guard).catch(() => {});
-    return false;
+    if (held === undefined || (await isHeld(held, guard))) return false;
+    // Its process died in the middle of a takeover: the guard is itself a stale lock, and is taken over as one.
+    if (!(await takeOver(guard, text, token))) return false;
   }
   const temporary = `${path}.${process.pid}-${token}`;
   try {
