@@ -1,6 +1,10 @@
-/** Elementwise ops, one scalar function each; results are rounded once, when stored. */
+/**
+ * Elementwise ops; results are rounded once, when stored. Cheap ones have a loop of their own (cheap.ts): calling a
+ * function for every element would cost more than the op. The others are one scalar function each.
+ */
 import { DTypeError } from '../../base/index.ts';
 import { type Evaluate, type PlainEvaluate, value } from './arrays.ts';
+import * as cheap from './cheap.ts';
 import { erf } from './erf.ts';
 
 const unary =
@@ -19,13 +23,10 @@ const binary =
   };
 
 /** Integers wrap; floats are floats. */
-const arithmetic = (
-  float: (a: number, b: number) => number,
-  integer: (a: number, b: number) => number,
-): PlainEvaluate => {
-  const [floats, integers] = [binary(float), binary(integer)];
-  return (call) => (call.dtype === 'i32' ? integers(call) : floats(call));
-};
+const arithmetic =
+  (floats: PlainEvaluate, integers: PlainEvaluate): PlainEvaluate =>
+  (call) =>
+    (call.dtype === 'i32' ? integers : floats)(call);
 
 /** Half to even. */
 function roundHalfEven(x: number): number {
@@ -34,9 +35,6 @@ function roundHalfEven(x: number): number {
   // -0.5 is -0, not 0.
   return floor % 2 === 0 ? floor : -(-1 - floor);
 }
-
-// Not Math.max: -0 stays -0, as in torch.
-const relu = (x: number): number => (x < 0 ? 0 : x);
 
 const sigmoid = (x: number): number => {
   if (x >= 0) return 1 / (1 + Math.exp(-x));
@@ -63,52 +61,46 @@ const noHost =
     throw new DTypeError('INTERNAL', `${op} is evaluated by the interpreter itself`);
   };
 
-// -0 is not an i32.
-const neg: PlainEvaluate = (call) => (call.dtype === 'i32' ? unary((a) => -a | 0) : unary((a) => -a))(call);
-
 export const elementwise = {
   source: noHost('source'),
-  neg,
-  abs: unary(Math.abs),
+  neg: cheap.neg,
+  abs: cheap.abs,
   sign: unary(Math.sign),
   exp: unary(Math.exp),
   log: unary(Math.log),
   log1p: unary(Math.log1p),
   expm1: unary(Math.expm1),
-  sqrt: unary(Math.sqrt),
-  rsqrt: unary((x) => 1 / Math.sqrt(x)),
-  reciprocal: unary((x) => 1 / x),
+  sqrt: cheap.sqrt,
+  rsqrt: cheap.rsqrt,
+  reciprocal: cheap.reciprocal,
   sin: unary(Math.sin),
   cos: unary(Math.cos),
   tanh: unary(Math.tanh),
   sigmoid: unary(sigmoid),
   erf: unary(erf),
-  relu: unary(relu),
+  relu: cheap.relu,
   floor: unary(Math.floor),
   ceil: unary(Math.ceil),
   round: unary(roundHalfEven),
-  not: unary((x) => Number(x === 0)),
+  not: cheap.not,
   cast,
   add: arithmetic(
-    (a, b) => a + b,
-    (a, b) => (a + b) | 0,
+    cheap.add,
+    binary((a, b) => (a + b) | 0),
   ),
   sub: arithmetic(
-    (a, b) => a - b,
-    (a, b) => (a - b) | 0,
+    cheap.sub,
+    binary((a, b) => (a - b) | 0),
   ),
-  mul: arithmetic((a, b) => a * b, Math.imul),
-  div: binary((a, b) => a / b),
+  mul: arithmetic(cheap.mul, binary(Math.imul)),
+  div: cheap.div,
   pow: binary((a, b) => (a === 1 || b === 0 ? 1 : a === -1 && !Number.isFinite(b) && !Number.isNaN(b) ? 1 : a ** b)),
-  maximum: binary(Math.max),
-  minimum: binary(Math.min),
-  eq: binary((a, b) => Number(a === b)),
-  lt: binary((a, b) => Number(a < b)),
-  le: binary((a, b) => Number(a <= b)),
+  maximum: cheap.maximum,
+  minimum: cheap.minimum,
+  eq: cheap.eq,
+  lt: cheap.lt,
+  le: cheap.le,
   and: binary((a, b) => Number(a !== 0 && b !== 0)),
   or: binary((a, b) => Number(a !== 0 || b !== 0)),
-  where: (({ inputs, out }) => {
-    const [c, a, b] = [value(inputs, 0).data, value(inputs, 1).data, value(inputs, 2).data];
-    for (let i = 0; i < out.length; i++) out[i] = (c[i] !== 0 ? a[i] : b[i]) as number;
-  }) as PlainEvaluate,
+  where: cheap.where,
 };

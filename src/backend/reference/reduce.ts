@@ -1,27 +1,39 @@
 /** Reductions, accumulated in double. */
-import { sizeOf } from '../../base/index.ts';
+import { sizeOf, type TypedArray } from '../../base/index.ts';
 import { type Call, type Evaluate, forEachRow, rowMajor, value } from './arrays.ts';
 
-function reduce(
-  { inputs, attrs: { axes }, shape, dtype, out }: Call<'sum' | 'max'>,
-  start: number,
-  step: (sofar: number, x: number) => number,
-): void {
+/** Takes `run` elements of `data` in: into results[to] when `along` is 0, else into as many results side by side. */
+type Row = (results: Float64Array, to: number, along: number, data: TypedArray, from: number, run: number) => void;
+
+function reduce({ inputs, attrs: { axes }, shape, dtype, out }: Call<'sum' | 'max'>, start: number, row: Row): void {
   const x = value(inputs, 0);
   const kept = rowMajor(shape).map((s, i) => (axes.includes(i) ? 0 : s));
-  const sums = new Float64Array(sizeOf(shape)).fill(start);
+  const results = new Float64Array(sizeOf(shape)).fill(start);
   const run = x.shape.at(-1) ?? 1;
   const along = kept.at(-1) ?? 0;
-  forEachRow(x.shape, kept, 0, (to, from) => {
-    for (let i = 0; i < run; i++)
-      sums[to + i * along] = step(sums[to + i * along] as number, x.data[from + i] as number);
-  });
+  forEachRow(x.shape, kept, 0, (to, from) => row(results, to, along, x.data, from, run));
   // Whole numbers wrap, as each addition of i32 would.
-  for (let i = 0; i < out.length; i++) out[i] = dtype === 'i32' ? (sums[i] as number) | 0 : (sums[i] as number);
+  for (let i = 0; i < out.length; i++) out[i] = dtype === 'i32' ? (results[i] as number) | 0 : (results[i] as number);
 }
 
-const sum: Evaluate<'sum'> = (call) => reduce(call, 0, (a, b) => a + b);
-const max: Evaluate<'max'> = (call) => reduce(call, Number.NEGATIVE_INFINITY, Math.max);
+const sumRow: Row = (results, to, along, data, from, run) => {
+  if (along === 0) {
+    let total = results[to] as number;
+    for (let i = 0; i < run; i++) total += data[from + i] as number;
+    results[to] = total;
+  } else for (let i = 0; i < run; i++) (results[to + i] as number) += data[from + i] as number;
+};
+
+const maxRow: Row = (results, to, along, data, from, run) => {
+  if (along === 0) {
+    let most = results[to] as number;
+    for (let i = 0; i < run; i++) most = Math.max(most, data[from + i] as number);
+    results[to] = most;
+  } else for (let i = 0; i < run; i++) results[to + i] = Math.max(results[to + i] as number, data[from + i] as number);
+};
+
+const sum: Evaluate<'sum'> = (call) => reduce(call, 0, sumRow);
+const max: Evaluate<'max'> = (call) => reduce(call, Number.NEGATIVE_INFINITY, maxRow);
 
 const argmax: Evaluate<'argmax'> = ({ inputs, attrs: { axis }, shape, out }) => {
   const x = value(inputs, 0);

@@ -1,0 +1,10 @@
+/** All rows. */
+import './conv.ts';
+import './elementwise.ts';
+import './indexing.ts';
+import './matmul.ts';
+import './movement.ts';
+import './pool.ts';
+import './reduce.ts';
+
+export { rows } from '../op-case.ts';
