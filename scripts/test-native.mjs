@@ -1,14 +1,29 @@
-// Runs the engine's own C++ tests, plain and then under AddressSanitizer and UBSan (--plain leaves those out).
+// Runs the engine's own C++ tests, plain and then under AddressSanitizer and UBSan.
+//
+//   node scripts/test-native.mjs [--plain] [--ops]     --plain: no sanitizers; --ops: the op tables through them too
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const builds = [{ name: 'plain', folder: 'native', flags: [] }];
-if (!process.argv.includes('--plain')) builds.push({ name: 'sanitized', folder: 'native-asan', flags: ['--sanitize'] });
+const options = new Set(process.argv.slice(2));
+const builds = [{ name: 'plain', folder: 'native', flags: [], env: {} }];
+if (!options.has('--plain'))
+  builds.push({ name: 'sanitized', folder: 'native-asan', flags: ['--sanitize'], env: sanitizers() });
+
+/** What an unsanitized program (node) needs to load a sanitized addon. */
+function sanitizers() {
+  const library = (name) => spawnSync('c++', [`-print-file-name=${name}`], { encoding: 'utf8' }).stdout.trim();
+  return {
+    LD_PRELOAD: `${library('libasan.so')} ${library('libubsan.so')}`,
+    ASAN_OPTIONS: 'detect_leaks=0', // node itself frees little at exit
+    UBSAN_OPTIONS: 'print_stacktrace=1',
+  };
+}
 
 let failed = 0;
-function run(name, command, args, env) {
+function run(name, command, args, extra = {}) {
+  const env = { ...process.env, ...extra };
   const { status, signal, stdout, stderr } = spawnSync(command, args, { cwd: root, encoding: 'utf8', env });
   const last = stdout.trimEnd().split('\n').at(-1);
   console.log(`${name}: ${last}${status === 0 ? '' : ` (exit ${status ?? signal})`}`);
@@ -17,16 +32,24 @@ function run(name, command, args, env) {
   process.stderr.write(`${stdout}${stderr}`);
 }
 
-for (const { name, folder, flags } of builds) {
+for (const { name, folder, flags, env } of builds) {
   const build = ['scripts/build-native.mjs', '--strict', '--tests', ...flags];
   const built = spawnSync(process.execPath, build, { cwd: root, stdio: 'inherit' });
   if (built.status !== 0) process.exit(1);
   const tests = `${root}build/${folder}/test`;
-  for (const test of readdirSync(tests).sort()) run(`${name} ${test}`, `${tests}/${test}`, [], process.env);
+  for (const test of readdirSync(tests).sort()) run(`${name} ${test}`, `${tests}/${test}`, []);
   // These hold all instruction sets in one program and are built by a script of their own.
-  const env = { ...process.env, CAMBIUM_TEST_OUT: `${root}build/kernel-tests` };
   for (const test of ['gemm_test', 'conv_test'])
-    run(`${name} ${test}`, 'sh', ['native/test/gemm_build.sh', test, ...(flags.length > 0 ? ['asan'] : [])], env);
+    run(`${name} ${test}`, 'sh', ['native/test/gemm_build.sh', test, ...(flags.length > 0 ? ['asan'] : [])], {
+      CAMBIUM_TEST_OUT: `${root}build/kernel-tests`,
+    });
+  const addon = { ...env, CAMBIUM_ADDON: `${root}build/${folder}/cambium.node` };
+  for (const isa of process.arch === 'x64' ? ['avx2', 'portable', undefined] : [undefined])
+    run(`${name} vm_fuzz ${isa ?? ''}`, process.execPath, ['native/test/vm_fuzz.mjs', '1', '300'], {
+      ...addon,
+      ...(isa ? { CAMBIUM_ISA: isa } : {}),
+    });
+  if (options.has('--ops')) run(`${name} ops`, 'npx', ['vitest', 'run', 'test/ops'], addon);
 }
 if (failed > 0) console.error(`${failed} native test programs failed`);
 process.exitCode = failed > 0 ? 1 : 0;

@@ -39,6 +39,7 @@ struct Run {
       TileRunner tile_runner = runner(thread);
       for (int64_t unit = units * task / tasks, end = units * (task + 1) / tasks; unit < end; ++unit)
         body(unit, tile_runner);
+      if (plan.streaming) finish_streams();
     });
   }
 
@@ -88,7 +89,7 @@ struct Run {
       const int64_t first = chunk * plan.chunk, columns = std::min(plan.chunk, plan.inner - first);
       const int64_t end = std::min(plan.count, (block + 1) * plan.block_counts);
       for (const PlanTerminal& terminal : plan.terminals)
-        fill_lanes(runner.slots() + terminal.slot, reduce_identity(terminal.op), terminal.width);
+        fill_lanes(runner.slots() + terminal.slot, reduce_identity(terminal.op), width(terminal, columns));
       int64_t phases[kMaxTerminals] = {};
       for (int64_t k = block * plan.block_counts; k < end; k += plan.tile_counts) {
         Tile tile;
@@ -102,19 +103,18 @@ struct Run {
         }
       }
       for (const PlanTerminal& terminal : plan.terminals) {
-        const int64_t kept = terminal.inner < 64 ? terminal.inner : value_lanes(terminal, columns);
         float* to = plan.blocks == 1
                         ? out(terminal) + o * terminal.inner
                         : partials + terminal.partial + (o * plan.blocks + block) * terminal.inner;
-        fold_lanes(terminal.op, runner.slots() + terminal.slot, width(terminal, columns), kept,
-                   to + value_lanes(terminal, first));
+        fold_lanes(terminal.op, runner.slots() + terminal.slot, width(terminal, columns),
+                   value_lanes(terminal, columns), to + value_lanes(terminal, first));
       }
     });
     if (plan.blocks > 1) combine();
   }
 
   int64_t width(const PlanTerminal& terminal, int64_t columns) const {
-    return terminal.inner < 64 ? terminal.width : value_lanes(terminal, columns);
+    return accumulator_width(value_lanes(terminal, columns));
   }
 
   /** Partial results of the blocks, pairwise: 0+1, 2+3, then 0+2 ... */

@@ -32,6 +32,7 @@ class TileRunner {
  private:
   void execute(const PlanInstruction& instruction, const Tile& tile);
   void compute(const PlanInstruction& instruction, int64_t lanes, int64_t rows);
+  void prefetch_next(const Tile& tile, int64_t begin, int64_t end) const;
 
   const FusedPlan& plan_;
   std::byte* const* buffers_;

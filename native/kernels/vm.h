@@ -21,6 +21,9 @@ void fill_lanes(float* dst, float value, int64_t n);
 const float* lanes_in_place(const PlanOperand& operand, const std::byte* base, int64_t start, int64_t n);
 void load_lanes(const PlanOperand& operand, const std::byte* base, int64_t start, int64_t n, float* dst);
 void store_lanes(const PlanOperand& operand, std::byte* base, int64_t start, int64_t n, const float* src);
+/** Copies past the cache; finish_streams() makes it visible to other threads. */
+void stream_lanes(float* dst, const float* src, int64_t n);
+void finish_streams();
 void iota_lanes(const View& view, int64_t start, int64_t n, int32_t* dst);
 void random_lanes(const int32_t* key, int64_t start, int64_t n, float* dst);
 

@@ -1,4 +1,6 @@
 // The arithmetic of the fused VM: one functor per instruction, one loop per arrangement of repeated operands.
+#include <algorithm>
+
 #include "../simd/math.h"
 #include "vm.h"
 
@@ -154,5 +156,16 @@ void fill_lanes(float* dst, float value, int64_t n) {
   for (; i + kSize <= n; i += kSize) x.store(dst + i);
   if (i < n) x.store_partial(dst + i, n - i);
 }
+
+void stream_lanes(float* dst, const float* src, int64_t n) {
+  // Streaming stores are aligned: up to the first boundary, and for what is left, ordinary ones.
+  const auto past = static_cast<int64_t>(reinterpret_cast<uintptr_t>(dst) / 4 % kSize);
+  int64_t i = past == 0 ? 0 : std::min(n, kSize - past);
+  if (i > 0) Vec::load_partial(src, i).store_partial(dst, i);
+  for (; i + kSize <= n; i += kSize) Vec::load(src + i).store_stream(dst + i);
+  if (i < n) Vec::load_partial(src + i, n - i).store_partial(dst + i, n - i);
+}
+
+void finish_streams() { stream_fence(); }
 
 }  // namespace cambium::CAMBIUM_ISA

@@ -8,16 +8,13 @@
 #include <numeric>
 
 #include "error.h"
+#include "fused_place.h"
 
 namespace cambium {
 namespace {
 
-// A tile's registers and the lines it streams through share the first-level cache with everything else.
-constexpr int64_t kTileBytes = 24 << 10;
-constexpr int64_t kTileMost = 2048, kTileLeast = 256;
-// Lanes per unit of work in a reduction: part of the result's definition, so fixed.
-constexpr int64_t kBlockLanes = 32 << 10;
-constexpr int64_t kBlockCounts = 64;
+// Outputs of this size will not be in the cache when the next step comes to read them.
+constexpr int64_t kStreamBytes = int64_t{32} << 20;
 // Below this many columns a call per row costs more than spreading the row register first.
 constexpr int64_t kSpreadCols = 24;
 
@@ -79,7 +76,7 @@ class Planner {
       plan_->inner = row ? terminal.inner * fused_.cols : terminal.inner;
     }
     if (with_outputs) add_outputs();
-    if (!place()) return nullptr;
+    if (!place(*plan_, invariant_, unit_, hoist_)) return nullptr;
     return plan_;
   }
 
@@ -265,8 +262,35 @@ class Planner {
       stores_.push_back(store);
     }
     read_before_overwriting();
-    for (const PlanInstruction& store : stores_)
-      if (!computed_in_place(store)) plan_->code.push_back(store);
+    for (PlanInstruction& store : stores_) store.stream = goes_past_the_cache(store);
+    for (const PlanInstruction& store : stores_) {
+      plan_->streaming |= store.stream;
+      if (store.stream || !computed_in_place(store)) plan_->code.push_back(store);
+    }
+  }
+
+  /** A large output that overwrites nothing read here would only be fetched to be evicted. */
+  bool goes_past_the_cache(const PlanInstruction& store) const {
+    const PlanOperand& output = plan_->outputs[static_cast<size_t>(store.index)];
+    if (epilogue_ || !output.view.contiguous() || byte_size(output.dtype) != 4) return false;
+    if (extent(store.operand[0]) != Extent::full || plan_->total * 4 < kStreamBytes) return false;
+    for (const PlanOperand& input : plan_->inputs)
+      if (overlap(input.buffer, output.buffer)) return false;
+    return std::all_of(plan_->code.begin(), plan_->code.end(), [&](const PlanInstruction& i) { return is_light(i); });
+  }
+
+  /** Done at the speed of memory. Beside slower work the bursts of streaming stores cost more than they save. */
+  bool is_light(const PlanInstruction& instruction) const {
+    if (instruction.kind == PlanKind::load) {
+      const View& view = plan_->inputs[static_cast<size_t>(instruction.index)].view;
+      return view.rank > 0 && view.strides[view.rank - 1] == 1;
+    }
+    if (instruction.kind != PlanKind::compute) return instruction.kind == PlanKind::store;
+    switch (instruction.op) {
+      case VmOp::exp: case VmOp::log: case VmOp::log1p: case VmOp::expm1: case VmOp::sin: case VmOp::cos:
+      case VmOp::tanh: case VmOp::sigmoid: case VmOp::erf: case VmOp::pow: return false;
+      default: return true;
+    }
   }
 
   /** Stores and terminals come last: what they read where it lies must not be overwritten by then. */
@@ -335,125 +359,6 @@ class Planner {
       if (reads_overwritten(terminal.value)) return false;
     value.output = store.index;
     return made;
-  }
-
-  /** Gives each value a slot and sizes the tiles; false if hoisting does not fit and must be given up. */
-  bool place() {
-    // Slots of the tile code are shared as values die; the others are kept.
-    const size_t count = plan_->values.size();
-    std::vector<int> last(count, -1), slot(count, -1);
-    for (size_t i = 0; i < plan_->code.size(); ++i)
-      for (const int16_t operand : plan_->code[i].operand)
-        if (operand >= 0) last[static_cast<size_t>(operand)] = static_cast<int>(i);
-    for (const PlanTerminal& terminal : plan_->terminals) last[static_cast<size_t>(terminal.value)] = INT_MAX;
-
-    int slots[3] = {0, 0, 0};  // by extent
-    const auto index_of = [](Extent extent) { return static_cast<size_t>(extent); };
-    for (size_t v = 0; v < count; ++v) {
-      const PlanValue& value = plan_->values[v];
-      if (value.input < 0 && value.output < 0 && invariant_[v]) slot[v] = slots[index_of(value.extent)]++;
-    }
-    std::vector<int> free[3];
-    for (size_t i = 0; i < plan_->code.size(); ++i) {
-      const PlanInstruction& instruction = plan_->code[i];
-      for (int k = 0; k < 3; ++k) {
-        const int16_t operand = instruction.operand[k];
-        if (operand < 0 || last[static_cast<size_t>(operand)] != static_cast<int>(i)) continue;
-        const auto v = static_cast<size_t>(operand);
-        const bool twice = (k > 0 && instruction.operand[0] == operand) || (k > 1 && instruction.operand[1] == operand);
-        if (!invariant_[v] && slot[v] >= 0 && !twice) free[index_of(plan_->values[v].extent)].push_back(slot[v]);
-      }
-      if (instruction.dst < 0) continue;
-      const auto v = static_cast<size_t>(instruction.dst);
-      const PlanValue& value = plan_->values[v];
-      if (value.output >= 0) continue;
-      auto& pool = free[index_of(value.extent)];
-      if (pool.empty()) slot[v] = slots[index_of(value.extent)]++;
-      else {
-        slot[v] = pool.back();
-        pool.pop_back();
-      }
-      if (last[v] < 0) pool.push_back(slot[v]);
-    }
-
-    int streams = 0;
-    for (const PlanValue& value : plan_->values)
-      if (value.extent == Extent::full && (value.input >= 0 || value.output >= 0)) ++streams;
-    const int64_t full = std::max(1, slots[2] + streams);
-    if (!size_tiles(std::clamp(kTileBytes / 4 / full / 64 * 64, kTileLeast, kTileMost))) return false;
-
-    // One line more than a multiple of 4 KiB apart, or loads would wait on stores of equal low address bits.
-    const int64_t rows = plan_->cols > 0 ? plan_->tile / plan_->cols : 1;
-    const int64_t full_stride = (plan_->tile + 15) / 16 * 16 + 16, row_stride = (rows + 15) / 16 * 16 + 16;
-    const int64_t row_base = 16 + slots[0] * 16, full_base = row_base + slots[1] * row_stride;
-    for (size_t v = 0; v < count; ++v) {
-      if (slot[v] < 0) continue;
-      const Extent extent = plan_->values[v].extent;
-      const int64_t at = extent == Extent::scalar ? 16 + slot[v] * 16
-                         : extent == Extent::row  ? row_base + slot[v] * row_stride
-                                                  : full_base + slot[v] * full_stride;
-      if (at > INT_MAX) throw Error("BAD_PROGRAM", "rows of a fused step are too long");
-      plan_->values[v].slot = static_cast<int32_t>(at);
-    }
-    int64_t end = full_base + slots[2] * full_stride;
-    int64_t partial = 0;
-    for (PlanTerminal& terminal : plan_->terminals) {
-      const bool row = extent(terminal.value) == Extent::row;
-      const int64_t kept = plan_->walk == Walk::blocks && !row ? plan_->chunk
-                           : row                               ? std::max<int64_t>(1, plan_->chunk / plan_->cols)
-                                                               : terminal.inner;
-      terminal.width = terminal.inner < 64 ? std::lcm(std::max<int64_t>(1, terminal.inner), int64_t{64}) : kept;
-      terminal.slot = end;
-      end += (terminal.width + 15) / 16 * 16 + 16;
-      terminal.partial = partial;
-      if (plan_->walk == Walk::blocks && plan_->blocks > 1)
-        partial += (plan_->outer * plan_->blocks * terminal.inner + 15) / 16 * 16;
-    }
-    plan_->partial_bytes = partial * 4;
-    for (size_t v = 0; v < count; ++v)
-      if (plan_->values[v].input >= 0 || plan_->values[v].output >= 0) plan_->direct.push_back(static_cast<int16_t>(v));
-    plan_->pointer_bytes = (static_cast<int64_t>(count) * 8 + 63) / 64 * 64;
-    plan_->thread_bytes = plan_->pointer_bytes + (end * 4 + 127) / 64 * 64;
-    return true;
-  }
-
-  bool size_tiles(int64_t most) {
-    FusedPlan& p = *plan_;
-    int64_t unit = std::lcm(unit_, std::max<int64_t>(1, p.cols));
-    if (hoist_ && unit_ > 1 && unit > std::max(most, p.cols)) return false;
-    p.tile = std::max(unit, most / unit * unit);
-    if (p.terminals.empty() || p.total == 0) return true;
-    const int64_t per_outer = p.count * p.inner;
-    const bool within_row = p.cols > 0 && p.cols % per_outer == 0;
-    if (within_row || (per_outer <= most && (p.cols == 0 || per_outer % p.cols == 0))) {
-      p.walk = Walk::groups;
-      unit = std::lcm(unit, per_outer);
-      if (hoist_ && unit_ > 1 && unit > std::max(most, p.cols)) return false;
-      p.tile = std::max(unit, most / unit * unit);
-      return true;
-    }
-    p.walk = Walk::blocks;
-    if (p.outer > 1 && hoist_ && per_outer % unit_ != 0) return false;  // each outer starts elsewhere in the period
-    if (p.cols > 0 && per_outer % p.cols != 0) throw Error("BAD_PROGRAM", "a terminal reduces across row boundaries");
-    const int64_t row_unit = std::max<int64_t>(1, p.cols);
-    if (p.inner <= most || p.inner <= row_unit) {
-      p.chunk = p.inner;
-      const int64_t step = std::lcm(unit, p.inner) / p.inner;  // counts after which rows and periods begin anew
-      if (hoist_ && unit_ > 1 && step * p.inner > std::max(most, p.cols)) return false;
-      p.tile_counts = std::max(step, most / p.inner / step * step);
-    } else {
-      // Columns are chunked: a tile's place within a period varies, so nothing is invariant.
-      if (hoist_ && unit_ > 1) return false;
-      p.chunk = std::max<int64_t>(most / std::lcm(row_unit, int64_t{16}) * std::lcm(row_unit, int64_t{16}), row_unit);
-      p.chunk = std::min(p.chunk, p.inner);
-      if (p.inner % row_unit != 0) throw Error("BAD_PROGRAM", "a terminal reduces across row boundaries");
-      p.tile_counts = 1;
-    }
-    p.tile = p.tile_counts * p.chunk;
-    const int64_t least = std::max(kBlockCounts, kBlockLanes / p.inner);
-    p.block_counts = (least + p.tile_counts - 1) / p.tile_counts * p.tile_counts;
-    p.blocks = (p.count + p.block_counts - 1) / p.block_counts;
-    return true;
   }
 
   const Fused& fused_;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <numeric>
 #include <vector>
 
 #include "program.h"
@@ -45,6 +46,7 @@ struct PlanInstruction {
   int16_t operand[3] = {-1, -1, -1};
   int16_t index = -1;      // input (load, random), output (store) or entry of `iotas`
   bool copy = false;       // load: into a slot even if the lanes could be read where they lie
+  bool stream = false;     // store: past the cache
 };
 
 struct PlanOperand {
@@ -58,10 +60,12 @@ struct PlanTerminal {
   ReduceOp op{};
   int buffer = 0;
   int64_t inner = 0;       // lanes kept, of this value (full: all lanes, row: one per row)
-  int64_t width = 0;       // lanes accumulated side by side: `inner`, or a multiple of it when that is small
   int64_t slot = 0;        // accumulators in the thread's scratch
   int64_t partial = 0;     // first float of its partial results in the shared scratch
 };
+
+/** Lanes accumulated side by side to keep `kept`: a multiple of it when it is small, so that vectors are full. */
+inline int64_t accumulator_width(int64_t kept) { return kept < 64 ? std::lcm(kept, int64_t{64}) : kept; }
 
 /** How tiles walk the domain; the last two when there are terminals, seen as [outer, count, inner] lanes. */
 enum class Walk : uint8_t {
@@ -74,10 +78,12 @@ struct FusedPlan {
   std::shared_ptr<const FusedPlan> before;  // terminals of another shape, reduced first
 
   int64_t total = 0, cols = 0;
+  bool streaming = false;                   // some store goes past the cache
   std::vector<PlanOperand> inputs, outputs;
   std::vector<View> iotas;
   std::vector<PlanValue> values;
   std::vector<int16_t> direct;                          // values that live in a buffer
+  std::vector<int16_t> read_ahead;                      // those of them worth fetching a tile early
   std::vector<std::pair<int16_t, uint32_t>> constants;  // value, bits
   // Run once per task; when a longer tile than before comes; for each tile.
   std::vector<PlanInstruction> once, invariant, code;
