@@ -12,6 +12,8 @@ namespace {
 constexpr int64_t kParallelWork = 48 << 10;
 constexpr int64_t kTaskLanes = 64 << 10;
 constexpr int64_t kCombineLanes = 1024;
+// Lines of an epilogue's tiles this long are worth a call per instruction.
+constexpr int64_t kLineLanes = 192;
 
 struct Run {
   const Call& call;
@@ -47,7 +49,7 @@ struct Run {
     share((plan.total + plan.tile - 1) / plan.tile, plan.tile, [&](int64_t unit, TileRunner& runner) {
       Tile tile;
       tile.start = unit * plan.tile;
-      tile.lanes = std::min(plan.tile, plan.total - tile.start);
+      tile.lanes = tile.ahead = std::min(plan.tile, plan.total - tile.start);
       runner.run(tile);
     });
   }
@@ -62,7 +64,7 @@ struct Run {
     share((plan.total + plan.tile - 1) / plan.tile, plan.tile, [&](int64_t unit, TileRunner& runner) {
       Tile tile;
       tile.start = unit * plan.tile;
-      tile.lanes = std::min(plan.tile, plan.total - tile.start);
+      tile.lanes = tile.ahead = std::min(plan.tile, plan.total - tile.start);
       runner.run(tile);
       for (const PlanTerminal& terminal : plan.terminals) {
         const int64_t lanes = value_lanes(terminal, per_outer), inner = terminal.inner;
@@ -95,6 +97,7 @@ struct Run {
         Tile tile;
         tile.start = (o * plan.count + k) * plan.inner + first;
         tile.lanes = std::min(plan.tile_counts, end - k) * columns;
+        tile.ahead = plan.chunk < plan.inner ? plan.inner : tile.lanes;
         runner.run(tile);
         for (size_t t = 0; t < plan.terminals.size(); ++t) {
           const PlanTerminal& terminal = plan.terminals[t];
@@ -157,32 +160,53 @@ void run_plan(const Call& call, const FusedPlan& plan) {
 void fused(Call& call) { run_plan(call, *call.step.plan); }
 
 Epilogue::Epilogue(const Call& call, const FusedPlan& plan, int64_t columns)
-    : call_(call), plan_(plan), columns_(columns) {
+    : call_(call), plan_(plan), columns_(columns), thread_bytes_(64 + plan.thread_bytes + plan.lines->thread_bytes) {
   const int64_t threads = call.parallel.threads();
-  scratch_ = call.vm_scratch.reserve(static_cast<size_t>(threads * (plan.thread_bytes + 64)));
-  begun_ = scratch_ + threads * plan.thread_bytes;
-  std::memset(begun_, 0, static_cast<size_t>(threads) * 64);
+  scratch_ = call.vm_scratch.reserve(static_cast<size_t>(threads * thread_bytes_));
+  for (int64_t thread = 0; thread < threads; ++thread) std::memset(scratch_ + thread * thread_bytes_, 0, 64);
+}
+
+/** Each thread's scratch: whether its scalars are there for either plan, then the room of both. */
+TileRunner Epilogue::runner(const FusedPlan& plan, int thread) const {
+  const bool lines = &plan != &plan_;
+  std::byte* own = scratch_ + thread * thread_bytes_;
+  TileRunner runner(plan, call_.buffers, own + 64 + (lines ? plan_.thread_bytes : 0));
+  std::byte& begun = own[lines];
+  if (begun == std::byte{0}) {
+    runner.begin();
+    begun = std::byte{1};
+  }
+  return runner;
 }
 
 void Epilogue::tile(void* self, int thread, int64_t row0, int64_t row_stride, int64_t rows, int64_t col0, int64_t cols,
                     const float* tile, int64_t ld) {
   const Epilogue& e = *static_cast<const Epilogue*>(self);
-  TileRunner runner(e.plan_, e.call_.buffers, e.scratch_ + thread * e.plan_.thread_bytes);
-  std::byte& begun = e.begun_[thread * 64];
-  if (begun == std::byte{0}) {
-    runner.begin();
-    begun = std::byte{1};
+  const int64_t pitch = row_stride * e.columns_;
+  int64_t start = row0 * e.columns_ + col0;
+  // Whole rows one after the other are one line.
+  if (cols == pitch && ld == cols) {
+    cols *= rows;
+    ld = cols;
+    rows = 1;
   }
-  const int64_t width = std::min(cols, e.plan_.tile), height = std::max<int64_t>(1, e.plan_.tile / width);
-  for (int64_t row = 0; row < rows; row += height)
+  const bool long_lines = rows == 1 || cols >= kLineLanes;
+  const FusedPlan& plan = long_lines ? *e.plan_.lines : e.plan_;
+  TileRunner runner = e.runner(plan, thread);
+  // Pieces of about equal width, in whole cache lines.
+  const int64_t pieces = (cols + plan.tile - 1) / plan.tile;
+  const int64_t width = std::min(cols, ((cols + pieces - 1) / pieces + 15) / 16 * 16);
+  const int64_t height = long_lines ? 1 : std::max<int64_t>(1, plan.tile / width);
+  for (int64_t row = 0; row < rows; row += height, start += height * pitch)
     for (int64_t col = 0; col < cols; col += width) {
       Tile part;
-      part.start = (row0 + row * row_stride) * e.columns_ + col0 + col;
+      part.start = start + col;
       part.lanes = std::min(width, cols - col);
       part.lines = std::min(height, rows - row);
-      part.pitch = row_stride * e.columns_;
+      part.pitch = pitch;
       part.acc = tile + row * ld + col;
       part.acc_pitch = ld;
+      if (long_lines) part.ahead = col + width < cols ? width : rows > 1 ? pitch - col : 0;
       runner.run(part);
     }
 }

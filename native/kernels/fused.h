@@ -3,6 +3,7 @@
 
 #include "../runtime/fused_plan.h"
 #include "../runtime/kernel_table.h"
+#include "fused_tile.h"
 #include "tile.h"
 
 namespace cambium::CAMBIUM_ISA {
@@ -20,11 +21,13 @@ class Epilogue {
   static void tile(void* self, int thread, int64_t row0, int64_t row_stride, int64_t rows, int64_t col0, int64_t cols,
                    const float* tile, int64_t ld);
 
+  TileRunner runner(const FusedPlan& plan, int thread) const;
+
   const Call& call_;
   const FusedPlan& plan_;
   int64_t columns_;
+  int64_t thread_bytes_;
   std::byte* scratch_;
-  std::byte* begun_;  // per thread, a cache line apart: whether its scalars are there
 };
 
 }  // namespace cambium::CAMBIUM_ISA

@@ -19,11 +19,9 @@ void TileRunner::begin() {
 // Always inlined: GCC takes a function that only prefetches for one without effects and drops the call.
 inline __attribute__((always_inline)) void TileRunner::prefetch_next(const Tile& tile, int64_t begin,
                                                                      int64_t end) const {
-  // Where columns are reduced in chunks, the next tile is the next row of the same chunk.
-  const int64_t distance = plan_.chunk < plan_.inner && plan_.walk == Walk::blocks ? plan_.inner : tile.lanes;
   for (const int16_t v : plan_.read_ahead)
     for (int64_t lane = (begin + 15) & ~15; lane < end; lane += 16)
-      __builtin_prefetch(pointers_[v] + distance + lane);
+      __builtin_prefetch(pointers_[v] + tile.ahead + lane);
 }
 
 void TileRunner::run(const Tile& tile) {
@@ -40,9 +38,10 @@ void TileRunner::run(const Tile& tile) {
     invariant_lanes_ = tile.lanes;
   }
   const auto steps = static_cast<int64_t>(plan_.code.size());
-  if (steps == 0) prefetch_next(tile, 0, tile.lanes);
+  const bool fetch = tile.ahead != 0;
+  if (steps == 0 && fetch) prefetch_next(tile, 0, tile.lanes);
   for (int64_t i = 0; i < steps; ++i) {
-    prefetch_next(tile, tile.lanes * i / steps, tile.lanes * (i + 1) / steps);
+    if (fetch) prefetch_next(tile, tile.lanes * i / steps, tile.lanes * (i + 1) / steps);
     execute(plan_.code[static_cast<size_t>(i)], tile);
   }
 }

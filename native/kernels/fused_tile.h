@@ -12,6 +12,7 @@ struct Tile {
   int64_t start = 0, lanes = 0, lines = 1, pitch = 0;
   const float* acc = nullptr;  // epilogue: line i begins at acc + i * acc_pitch
   int64_t acc_pitch = 0;
+  int64_t ahead = 0;  // from here to where the next tile begins, if known: what is read there is fetched early
 };
 
 class TileRunner {

@@ -28,7 +28,8 @@ Plan make_plan(const GemmArgs& g, bool sink) {
   const bool shared_b = g.batch == 1 || g.stride_b == 0;
   const double work = static_cast<double>(g.M) * static_cast<double>(g.N) * static_cast<double>(g.K);
   p.local = !shared_b || work * static_cast<double>(g.batch) < 1 << 20;
-  p.nc = g.K <= 64 ? 1024 : 256;
+  // Shallow products are bound by C, and by all that an epilogue reads beside it: long runs of each row.
+  p.nc = g.K > 64 ? 256 : sink ? 2048 : 1024;
   p.mc = most(kTile / p.nc, kMR);
   if (g.N < p.nc) {
     p.nc = round_up(g.N, kNR);

@@ -45,10 +45,13 @@ struct Ref {
   bool spread = false;
 };
 
+/** Where tiles come from: cut from the domain at will, or handed over by another kernel in one or several lines. */
+enum class Tiles : uint8_t { own, lines, rectangles };
+
 class Planner {
  public:
-  Planner(const Fused& fused, const Program& program, bool epilogue, bool hoist)
-      : fused_(fused), program_(program), epilogue_(epilogue), hoist_(hoist), plan_(std::make_shared<FusedPlan>()) {}
+  Planner(const Fused& fused, const Program& program, Tiles tiles, bool hoist)
+      : fused_(fused), program_(program), tiles_(tiles), hoist_(hoist), plan_(std::make_shared<FusedPlan>()) {}
 
   std::shared_ptr<FusedPlan> run(const std::vector<Terminal>& terminals, bool with_outputs) {
     plan_->total = 1;
@@ -186,7 +189,7 @@ class Planner {
     planned.index = add_input(input, view);
     planned.dst = new_value(scalar ? Extent::scalar : row ? Extent::row : Extent::full, hoistable(view, row));
     dst = {planned.dst, false};
-    if (!scalar && !epilogue_ && view.contiguous() && byte_size(input.dtype) == 4) {
+    if (!scalar && tiles_ != Tiles::rectangles && view.contiguous() && byte_size(input.dtype) == 4) {
       plan_->values[static_cast<size_t>(planned.dst)].input = planned.index;  // read where it lies
       return;
     }
@@ -244,7 +247,7 @@ class Planner {
 
   /** The same lanes in every tile, if tiles are multiples of the period. */
   bool hoistable(const View& view, bool row) {
-    if (!hoist_ || row || epilogue_ || view.period >= plan_->total || view.period > kTileMost) return false;
+    if (!hoist_ || row || tiles_ != Tiles::own || view.period >= plan_->total || view.period > kTileMost) return false;
     unit_ = std::lcm(unit_, view.period);
     return true;
   }
@@ -272,7 +275,7 @@ class Planner {
   /** A large output that overwrites nothing read here would only be fetched to be evicted. */
   bool goes_past_the_cache(const PlanInstruction& store) const {
     const PlanOperand& output = plan_->outputs[static_cast<size_t>(store.index)];
-    if (epilogue_ || !output.view.contiguous() || byte_size(output.dtype) != 4) return false;
+    if (tiles_ != Tiles::own || !output.view.contiguous() || byte_size(output.dtype) != 4) return false;
     if (extent(store.operand[0]) != Extent::full || plan_->total * 4 < kStreamBytes) return false;
     for (const PlanOperand& input : plan_->inputs)
       if (overlap(input.buffer, output.buffer)) return false;
@@ -329,7 +332,7 @@ class Planner {
   bool computed_in_place(const PlanInstruction& store) {
     const PlanOperand& output = plan_->outputs[static_cast<size_t>(store.index)];
     PlanValue& value = plan_->values[static_cast<size_t>(store.operand[0])];
-    if (epilogue_ || !output.view.contiguous() || byte_size(output.dtype) != 4) return false;
+    if (tiles_ == Tiles::rectangles || !output.view.contiguous() || byte_size(output.dtype) != 4) return false;
     if (value.input >= 0 || value.output >= 0 || invariant_[static_cast<size_t>(store.operand[0])]) return false;
     const auto reads_overwritten = [&](int16_t operand) {
       if (operand < 0) return false;
@@ -363,7 +366,8 @@ class Planner {
 
   const Fused& fused_;
   const Program& program_;
-  const bool epilogue_, hoist_;
+  const Tiles tiles_;
+  const bool hoist_;
   std::shared_ptr<FusedPlan> plan_;
   size_t row_dims_ = 0;
   int64_t unit_ = 1;  // tiles must be a multiple of this for hoisted values to stay right
@@ -373,24 +377,29 @@ class Planner {
   std::map<std::pair<int16_t, bool>, int16_t> written_;
 };
 
-std::shared_ptr<FusedPlan> plan_pass(const Fused& fused, const Program& program, bool epilogue,
+std::shared_ptr<FusedPlan> plan_pass(const Fused& fused, const Program& program, Tiles tiles,
                                      const std::vector<Terminal>& terminals, bool with_outputs) {
-  auto plan = Planner(fused, program, epilogue, true).run(terminals, with_outputs);
-  if (!plan) plan = Planner(fused, program, epilogue, false).run(terminals, with_outputs);
+  auto plan = Planner(fused, program, tiles, true).run(terminals, with_outputs);
+  if (!plan) plan = Planner(fused, program, tiles, false).run(terminals, with_outputs);
   return plan;
 }
 
 }  // namespace
 
 std::shared_ptr<const FusedPlan> plan_fused(const Fused& fused, const Program& program, bool epilogue) {
+  if (epilogue) {
+    auto plan = plan_pass(fused, program, Tiles::rectangles, {}, true);
+    plan->lines = plan_pass(fused, program, Tiles::lines, {}, true);
+    return plan;
+  }
   // Terminals that see the domain alike share a pass; outputs belong to the last, since they may overwrite inputs.
   std::map<std::pair<int64_t, int64_t>, std::vector<Terminal>> groups;
   for (const Terminal& terminal : fused.terminals) groups[{terminal.outer, terminal.count}].push_back(terminal);
-  if (groups.empty()) return plan_pass(fused, program, epilogue, {}, true);
+  if (groups.empty()) return plan_pass(fused, program, Tiles::own, {}, true);
   std::shared_ptr<FusedPlan> plan;
   size_t left = groups.size();
   for (const auto& [shape, terminals] : groups) {
-    auto next = plan_pass(fused, program, epilogue, terminals, --left == 0);
+    auto next = plan_pass(fused, program, Tiles::own, terminals, --left == 0);
     next->before = plan;
     plan = next;
   }

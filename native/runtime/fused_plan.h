@@ -76,6 +76,7 @@ enum class Walk : uint8_t {
 
 struct FusedPlan {
   std::shared_ptr<const FusedPlan> before;  // terminals of another shape, reduced first
+  std::shared_ptr<const FusedPlan> lines;   // epilogue: the same for tiles that are one line, which can work in place
 
   int64_t total = 0, cols = 0;
   bool streaming = false;                   // some store goes past the cache
