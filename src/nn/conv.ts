@@ -4,7 +4,9 @@ import {
   adaptiveAvgPool2d,
   avgPool2d,
   type ConvOptions,
+  type ConvTransposeOptions,
   conv2d,
+  convTranspose2d,
   maxPool2d,
   type Pair,
   type PoolOptions,
@@ -36,16 +38,7 @@ export class Conv2d extends Module {
   ) {
     super();
     const groups = options.groups ?? 1;
-    for (const [field, value] of Object.entries({ inChannels, outChannels, groups })) positive('conv2d', field, value);
-    if (inChannels % groups !== 0 || outChannels % groups !== 0)
-      throw new ArgumentError(
-        'GROUPS_INVALID',
-        `[conv2d] groups ${groups} must divide ${inChannels} and ${outChannels}`,
-        {
-          op: 'conv2d',
-          got: groups,
-        },
-      );
+    checkChannels('conv2d', inChannels, outChannels, groups);
     this.inChannels = inChannels;
     this.outChannels = outChannels;
     this.kernelSize = pair(kernelSize);
@@ -56,9 +49,9 @@ export class Conv2d extends Module {
   }
 
   /** Replaces the initial values, before anything was computed from them. */
-  reset(weight: Tensor, bias: Tensor): void {
+  reset(weight: Tensor, bias?: Tensor): void {
     this.weight.initialize(weight);
-    this.bias?.initialize(bias);
+    if (bias) this.bias?.initialize(bias);
   }
 
   forward(x: Tensor): Tensor {
@@ -79,6 +72,60 @@ function windowText(kernelSize: Pair, options: ConvOptions): string {
   if (dilation !== 1) parts.push(`dilation ${dilation}`);
   if (groups !== 1) parts.push(`groups ${groups}`);
   return parts.join(', ');
+}
+
+/**
+ * The transpose of Conv2d, also called deconvolution. x (N, inChannels, H, W) -> y (N, outChannels, H', W'),
+ * H' = (H - 1) stride - 2 padding + dilation (kernel - 1) + outputPadding + 1.
+ */
+export class ConvTranspose2d extends Module {
+  readonly weight: Variable; // (inChannels, outChannels / groups, kh, kw)
+  readonly bias: Variable | undefined; // (outChannels)
+  readonly inChannels: number;
+  readonly outChannels: number;
+  readonly kernelSize: readonly [number, number];
+  readonly options: ConvTransposeOptions;
+
+  constructor(
+    inChannels: number,
+    outChannels: number,
+    kernelSize: Pair,
+    { bias = true, ...options }: ConvTransposeOptions & { bias?: boolean } = {},
+  ) {
+    super();
+    checkChannels('convTranspose2d', inChannels, outChannels, options.groups ?? 1);
+    this.inChannels = inChannels;
+    this.outChannels = outChannels;
+    this.kernelSize = pair(kernelSize);
+    this.options = options;
+    const shape = [inChannels, outChannels / (options.groups ?? 1), ...this.kernelSize];
+    // torch's fan in of the transposed weight: dimension 1, the outputs.
+    this.weight = this.parameter(defaultWeight(shape));
+    if (bias) this.bias = this.parameter(biasUniform(outChannels, fans(shape).fanIn));
+  }
+
+  /** Replaces the initial values, before anything was computed from them. */
+  reset(weight: Tensor, bias?: Tensor): void {
+    this.weight.initialize(weight);
+    if (bias) this.bias?.initialize(bias);
+  }
+
+  forward(x: Tensor): Tensor {
+    return convTranspose2d(x, this.weight, this.bias, this.options);
+  }
+
+  override describe(): string {
+    return [`${this.inChannels} -> ${this.outChannels}`, windowText(this.kernelSize, this.options)].join(', ');
+  }
+}
+
+function checkChannels(op: string, inChannels: number, outChannels: number, groups: number): void {
+  for (const [field, value] of Object.entries({ inChannels, outChannels, groups })) positive(op, field, value);
+  if (inChannels % groups !== 0 || outChannels % groups !== 0)
+    throw new ArgumentError('GROUPS_INVALID', `[${op}] groups ${groups} must divide ${inChannels} and ${outChannels}`, {
+      op,
+      got: groups,
+    });
 }
 
 /** Largest value of each window.  (N, C, H, W) -> (N, C, H', W'), H' = floor((H + 2 padding - kernel) / stride) + 1. */

@@ -7,6 +7,7 @@ export * from './linear.ts';
 export * from './losses.ts';
 export { Module, type NamedVariable } from './module.ts';
 export * from './norm.ts';
+export * from './resize.ts';
 export type { LoadReport, StoredTensor } from './state.ts';
 export * from './summary.ts';
 export type { ForwardHook } from './trace.ts';

@@ -1,7 +1,7 @@
 /** Normalisation layers. */
 import { ArgumentError, formatShape, ShapeError } from '../base/index.ts';
 import { ones, type Tensor, type Variable, zeros } from '../tensor/index.ts';
-import { batchNorm, layerNorm } from './functional.ts';
+import { batchNorm, groupNorm, instanceNorm, layerNorm } from './functional.ts';
 import { Module } from './module.ts';
 import { positive, probability } from './options.ts';
 
@@ -131,4 +131,104 @@ export class LayerNorm extends Module {
   override describe(): string {
     return this.normalizedShape.join('x');
   }
+}
+
+/** Normalises the channels of each sample in `numGroups` groups (Wu and He 2018).  x (N, numChannels, ...). */
+export class GroupNorm extends Module {
+  readonly weight: Variable | undefined; // (numChannels)
+  readonly bias: Variable | undefined; // (numChannels)
+  readonly numGroups: number;
+  readonly numChannels: number;
+  readonly eps: number;
+
+  constructor(
+    numGroups: number,
+    numChannels: number,
+    { eps = 1e-5, affine = true }: { eps?: number; affine?: boolean } = {},
+  ) {
+    super();
+    positive('groupNorm', 'numGroups', numGroups);
+    positive('groupNorm', 'numChannels', numChannels);
+    if (numChannels % numGroups !== 0)
+      throw new ArgumentError('GROUPS_INVALID', `[groupNorm] ${numGroups} groups must divide ${numChannels} channels`, {
+        op: 'groupNorm',
+        got: numGroups,
+      });
+    this.numGroups = numGroups;
+    this.numChannels = numChannels;
+    this.eps = eps;
+    if (affine) {
+      this.weight = this.parameter(ones([numChannels]));
+      this.bias = this.parameter(zeros([numChannels]));
+    }
+  }
+
+  forward(x: Tensor): Tensor {
+    wantChannels('groupNorm', x, this.numChannels, (rank) => rank >= 2, '2 or more');
+    return groupNorm(x, this.numGroups, this.weight, this.bias, this.eps);
+  }
+
+  override describe(): string {
+    return `${this.numGroups} groups of ${this.numChannels}`;
+  }
+}
+
+/**
+ * Normalises each channel of each sample by its own mean and biased variance, in training and evaluation alike (Ulyanov
+ * et al. 2016). No weight and bias unless `affine`, as in PyTorch.
+ */
+abstract class InstanceNorm extends Module {
+  readonly weight: Variable | undefined; // (numFeatures)
+  readonly bias: Variable | undefined; // (numFeatures)
+  readonly numFeatures: number;
+  readonly eps: number;
+  protected abstract readonly ranks: readonly number[];
+
+  constructor(numFeatures: number, { eps = 1e-5, affine = false }: { eps?: number; affine?: boolean } = {}) {
+    super();
+    positive('instanceNorm', 'numFeatures', numFeatures);
+    this.numFeatures = numFeatures;
+    this.eps = eps;
+    if (affine) {
+      this.weight = this.parameter(ones([numFeatures]));
+      this.bias = this.parameter(zeros([numFeatures]));
+    }
+  }
+
+  forward(x: Tensor): Tensor {
+    wantChannels('instanceNorm', x, this.numFeatures, (rank) => this.ranks.includes(rank), this.ranks.join(' or '));
+    if (x.size === (x.shape[0] as number) * this.numFeatures)
+      throw new ShapeError(
+        'INPUT_TOO_SMALL',
+        `[instanceNorm] needs more than one value per channel and sample, got ${formatShape(x.shape)}`,
+        { op: 'instanceNorm', got: x.shape, hint: 'a single value less its own mean is always 0' },
+      );
+    return instanceNorm(x, this.weight, this.bias, this.eps);
+  }
+
+  override describe(): string {
+    return String(this.numFeatures);
+  }
+}
+/** Instance norm over (N, C, L). */
+export class InstanceNorm1d extends InstanceNorm {
+  protected readonly ranks = [3];
+}
+/** Instance norm over (N, C, H, W). */
+export class InstanceNorm2d extends InstanceNorm {
+  protected readonly ranks = [4];
+}
+
+function wantChannels(op: string, x: Tensor, channels: number, fits: (rank: number) => boolean, ranks: string): void {
+  const details = { op, got: x.shape };
+  if (!fits(x.rank))
+    throw new ShapeError('SHAPE_RANK', `[${op}] takes ${ranks} dimensions, got ${formatShape(x.shape)}`, {
+      ...details,
+      expected: ranks,
+    });
+  if (x.shape[1] !== channels)
+    throw new ShapeError('CHANNELS_MISMATCH', `[${op}] takes ${channels} channels, got ${formatShape(x.shape)}`, {
+      ...details,
+      expected: channels,
+    });
 }

@@ -1,16 +1,8 @@
 /** Every layer forward and backward against PyTorch: outputs, gradients of input and parameters, buffers. */
 import { describe, expect, test } from 'vitest';
 import * as nn from '../../src/nn/index.ts';
-import { tensor } from '../../src/tensor/index.ts';
-import { expectClose, golden, integers, stream, uniformData } from './streams.ts';
-
-interface LayerGolden {
-  shape: number[];
-  y: number[];
-  dx: number[] | null;
-  grads: Record<string, number[]>;
-  buffers: Record<string, number[]>;
-}
+import { checkLayer, type LayerGolden } from './layer-case.ts';
+import { golden, integers, stream } from './streams.ts';
 
 // The same table as LAYERS in the script: how the layer is made, and the shape of its input.
 const layers: Record<string, [() => nn.Module, number[]]> = {
@@ -56,51 +48,15 @@ const layers: Record<string, [() => nn.Module, number[]]> = {
   ],
 };
 
-/** As `fill` in the script; through loadStateDict, so that keys and order are PyTorch's too. */
-function fill(module: nn.Module): void {
-  const entries = [...module.stateDict()].map(([name, variable], i): [string, nn.StoredTensor] => {
-    const { shape, dtype, size } = variable;
-    if (name.endsWith('num_batches_tracked')) return [name, { shape, dtype, data: new Int32Array(1) }];
-    const [low, high] = name.endsWith('running_var') ? [0.5, 1.5] : [-0.8, 0.8];
-    return [name, { shape, dtype, data: uniformData(100 + i, size, low, high) }];
-  });
-  module.loadStateDict(new Map(entries));
-}
-
 const goldens = golden<Record<string, LayerGolden>>('layers');
-// f32 sums in another order than PyTorch's.
-const TOLERANCE = 2e-6;
-
 describe('layers agree with PyTorch', () => {
   test('both tables name the same cases', () => {
     expect(Object.keys(layers)).toEqual(Object.keys(goldens));
   });
 
   test.each(Object.keys(layers))('%s', async (name) => {
-    const expected = goldens[name] as LayerGolden;
     const [build, shape] = layers[name] as [() => nn.Module, number[]];
-    const module = build();
-    fill(module);
     const x = name === 'embedding' ? integers(1, shape, 7) : stream(1, shape, -2, 2);
-    if (expected.dx) x.requiresGrad = true;
-    const y = module.forward(x);
-    expect(y.shape).toEqual(expected.shape);
-    y.backward(stream(2, y.shape, -1, 1));
-
-    expectClose(await y.data(), expected.y, TOLERANCE, 'y');
-    if (expected.dx) expectClose(await (x.grad ?? tensor([])).data(), expected.dx, TOLERANCE, 'dx');
-    const parameters = module.namedParameters();
-    expect(parameters.map((p) => p.name)).toEqual(Object.keys(expected.grads));
-    for (const { name: key, variable } of parameters)
-      expectClose(
-        await (variable.grad ?? tensor([])).data(),
-        expected.grads[key] as number[],
-        TOLERANCE,
-        `grad ${key}`,
-      );
-    const buffers = module.namedBuffers();
-    expect(buffers.map((b) => b.name)).toEqual(Object.keys(expected.buffers));
-    for (const { name: key, variable } of buffers)
-      expectClose(await variable.data(), expected.buffers[key] as number[], TOLERANCE, key);
+    await checkLayer(build(), x, goldens[name] as LayerGolden);
   });
 });
