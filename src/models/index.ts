@@ -1,4 +1,6 @@
 export * from './mlp.ts';
 export * from './mnist-cnn.ts';
 export { createModel, listModels, type ModelEntry, modelEntry, registerModel } from './registry.ts';
+export * from './resnet.ts';
+export * from './squeezenet.ts';
 export * from './vgg.ts';

@@ -36,6 +36,12 @@ describe('every registered model', () => {
     expect(listModels().map((m) => m.name)).toEqual([
       'mlp',
       'mnist-cnn',
+      'resnet18',
+      'resnet34',
+      'resnet50',
+      'resnet20',
+      'resnet56',
+      'squeezenet1_1',
       ...['vgg11', 'vgg13', 'vgg16', 'vgg19'].flatMap((name) => [name, `${name}_bn`]),
     ]);
     for (const { description } of listModels()) expect(description.length).toBeGreaterThan(10);
