@@ -1,2 +1,3 @@
+export * from './generative.ts';
 export * from './image-classification.ts';
 export type { Prediction, Task } from './task.ts';

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
 import { fillUniform, Philox, type Shape, sizeOf, streamKey } from '../../src/base/index.ts';
+import type { Module, StoredTensor } from '../../src/nn/index.ts';
 import { type Tensor, tensor } from '../../src/tensor/index.ts';
 
 const SEED = 20260301;
@@ -22,6 +23,18 @@ export function integers(number: number, shape: Shape, below: number): Tensor {
     Int32Array.from({ length: sizeOf(shape) }, () => words.u32() % below),
     { shape },
   );
+}
+
+/** As `initial` in the script: He uniform for what has more than one dimension, norms 1 and 0, biases 0. */
+export function initialise(model: Module): void {
+  const entries = [...model.stateDict()].map(([name, { shape, dtype, size }], i): [string, StoredTensor] => {
+    const bound = Math.sqrt(6 / sizeOf(shape.slice(1)));
+    if (shape.length > 1) return [name, { shape, dtype, data: uniformData(1000 + i, size, -bound, bound) }];
+    if (dtype === 'i32') return [name, { shape, dtype, data: new Int32Array(size) }];
+    const one = name.endsWith('running_var') || name.endsWith('.weight');
+    return [name, { shape, dtype, data: new Float32Array(size).fill(one ? 1 : 0) }];
+  });
+  model.loadStateDict(new Map(entries));
 }
 
 /** A committed answer file. */

@@ -1,11 +1,10 @@
 /** Twenty training steps of two models against PyTorch, from the same weights and batches. */
 import { describe, expect, test } from 'vitest';
-import { sizeOf } from '../../src/base/index.ts';
 import { createModel } from '../../src/models/index.ts';
-import { crossEntropy, type Module, type StoredTensor } from '../../src/nn/index.ts';
+import { crossEntropy, type Module } from '../../src/nn/index.ts';
 import { AdamW, type Optimizer, SGD } from '../../src/optim/index.ts';
 import { currentBackend, type Variable } from '../../src/tensor/index.ts';
-import { expectClose, golden, integers, stream, uniformData } from './streams.ts';
+import { expectClose, golden, initialise, integers, stream } from './streams.ts';
 
 const goldens =
   golden<Record<string, { losses: number[]; logits: number[]; sums: Record<string, number> }>>('training');
@@ -36,18 +35,6 @@ const runs: Record<string, Run> = {
   'vgg11Bn/adamw': { ...vgg11Bn, lr: 1e-5, optimizer: (p, lr) => new AdamW(p, { lr, weightDecay: 0.05 }) },
 };
 const STEPS = 20;
-
-/** As `initial` in the script: He uniform for what has more than one dimension, norms 1 and 0, biases 0. */
-function initialise(model: Module): void {
-  const entries = [...model.stateDict()].map(([name, { shape, dtype, size }], i): [string, StoredTensor] => {
-    const bound = Math.sqrt(6 / sizeOf(shape.slice(1)));
-    if (shape.length > 1) return [name, { shape, dtype, data: uniformData(1000 + i, size, -bound, bound) }];
-    if (dtype === 'i32') return [name, { shape, dtype, data: new Int32Array(size) }];
-    const one = name.endsWith('running_var') || name.endsWith('.weight');
-    return [name, { shape, dtype, data: new Float32Array(size).fill(one ? 1 : 0) }];
-  });
-  model.loadStateDict(new Map(entries));
-}
 
 // Minutes on the reference backend, which the layer tests cover.
 describe.skipIf(currentBackend().name === 'reference')('20 training steps agree with PyTorch', () => {

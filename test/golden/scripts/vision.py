@@ -1,13 +1,17 @@
 """PyTorch's answers for the vision layers and models of test/parity, by the streams of parity.py beside this file.
 
-usage: python test/golden/scripts/vision.py [layers]...   (torch 2.13, CPU)
+usage: python test/golden/scripts/vision.py [layers|models|generative]...   (torch 2.13, CPU)
 """
 
+import copy
 import sys
 
+import torch
 from torch import nn
+from torch.nn import functional as F
 
-from parity import fill, numbers, uniform, write
+from parity import fill, initial, integers, numbers, uniform, write
+from vision_models import CLASSIFIERS, ConvVAE, Discriminator, Generator
 
 LAYERS = {
     "convTranspose2d": (lambda: nn.ConvTranspose2d(3, 4, 3), [2, 3, 5, 4]),
@@ -58,7 +62,102 @@ def layers():
     write("vision-layers", out)
 
 
+# --- classifiers: names and shapes, logits, gradients, three steps of SGD ------------------------------------------------
+
+# Small enough that f32 sums in another order stay together; images are 40 wide, so that maps have odd sides too.
+BATCH, SIDE, RATE = 4, 40, 1e-4
+
+
+def significant(v):
+    return float(f"{v:.9g}")
+
+
+def checksums(tensors):
+    return {k: significant(t.double().abs().sum().item()) for k, t in tensors}
+
+
+def models():
+    out = {}
+    for name, build in CLASSIFIERS.items():
+        model = build()
+        with torch.no_grad():
+            initial(model)
+        start = copy.deepcopy(model)
+        model.eval()
+        shapes = {k: list(t.shape) for k, t in model.state_dict().items()}
+        with torch.no_grad():
+            logits = model(uniform(70, [BATCH, 3, SIDE, SIDE], -1, 1))
+        model.train()
+        optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9)
+        losses, grads = [], {}
+        # ResNet-50 is chaotic with these weights and so few images: after a step PyTorch in f32 has left PyTorch in f64.
+        for step in range(1 if name == "resnet50" else 3):
+            x, y = uniform(10 + step, [BATCH, 3, SIDE, SIDE], -1, 1), integers(40 + step, [BATCH], 10)
+            loss = F.cross_entropy(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            if step == 0:
+                grads = checksums((k, p.grad) for k, p in model.named_parameters())
+                exact = copy.deepcopy(start).double().train()
+                F.cross_entropy(exact(x.double()), y).backward()
+                wanted = checksums((k, p.grad) for k, p in exact.named_parameters())
+                worst = max(abs(grads[k] - wanted[k]) / max(wanted[k], 1e-3) for k in grads)
+                grads = wanted
+            optimizer.step()
+            losses.append(significant(loss.item()))
+        out[name] = {"shapes": shapes, "logits": numbers(logits), "losses": losses, "grads": grads}
+        print(name, losses, f"gradients: f32 to f64 {worst:.1e}")
+    write("vision-models", out)
+
+
+# --- GAN and VAE -----------------------------------------------------------------------------------------------------------
+
+
+def generative():
+    generator, discriminator = Generator(16, 8), Discriminator(8)
+    with torch.no_grad():
+        initial(generator)
+        initial(discriminator)
+    adam = lambda m: torch.optim.Adam(m.parameters(), lr=2e-4, betas=(0.5, 0.999))  # noqa: E731
+    of_generator, of_discriminator = adam(generator), adam(discriminator)
+    judge = lambda p, label: F.binary_cross_entropy(p, torch.full_like(p, label))  # noqa: E731
+    gan = {"generator": [], "discriminator": []}
+    for step in range(4):
+        real, noise = uniform(10 + step, [8, 3, 32, 32], -1, 1), uniform(20 + step, [8, 16], -2, 2)
+        fake = generator(noise)
+        of_discriminator.zero_grad()
+        loss = judge(discriminator(real), 1.0) + judge(discriminator(fake.detach()), 0.0)
+        loss.backward()
+        of_discriminator.step()
+        of_generator.zero_grad()
+        fooled = judge(discriminator(fake), 1.0)
+        fooled.backward()
+        of_generator.step()
+        gan["discriminator"].append(significant(loss.item()))
+        gan["generator"].append(significant(fooled.item()))
+    gan["shapes"] = {
+        f"{name}.{k}": list(t.shape)
+        for name, m in [("generator", generator), ("discriminator", discriminator)]
+        for k, t in m.state_dict().items()
+    }
+
+    vae = ConvVAE(6, 4)
+    with torch.no_grad():
+        initial(vae)
+    optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3)
+    losses = []
+    for step in range(4):
+        loss = vae(uniform(10 + step, [8, 1, 28, 28], 0, 1))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(significant(loss.item()))
+    shapes = {k: list(t.shape) for k, t in vae.state_dict().items()}
+    write("generative", {"gan": gan, "vae": {"losses": losses, "shapes": shapes}})
+    print(gan["discriminator"], gan["generator"], losses)
+
+
 if __name__ == "__main__":
-    parts = {"layers": layers}
+    parts = {"layers": layers, "models": models, "generative": generative}
     for part in sys.argv[1:] or parts:
         parts[part]()
