@@ -72,7 +72,8 @@ Step parse_step(const Value& object) {
   const Value attrs = object["attrs"];
   for (const std::string& name : kernel_attributes(step.kernel)) {
     const Value attr = attrs[name.c_str()];
-    step.attrs.push_back(name == "value" ? attr.number() : static_cast<double>(attr.integer()));
+    const bool real = name == "value" || name == "scale" || name == "dropout";
+    step.attrs.push_back(real ? attr.number() : static_cast<double>(attr.integer()));
   }
   const Value fused = object["fused"];
   if (fused.present()) step.fused = parse_fused(fused);

@@ -41,8 +41,8 @@ void gemm(Call& call) {
   args.trans_a = call.attr(4) != 0, args.trans_b = call.attr(5) != 0;
   args.lda = call.attr(6), args.ldb = call.attr(7), args.ldc = call.attr(8);
   args.stride_a = call.attr(9), args.stride_b = call.attr(10), args.stride_c = call.attr(11);
-  args.a = call.in<const float>(0);
-  args.b = call.in<const float>(1);
+  args.a = call.in<const float>(0) + call.attr(12);
+  args.b = call.in<const float>(1) + call.attr(13);
   if (args.batch * args.M * args.N == 0) return;
   if (call.step.fused) args.ldc = args.N, args.stride_c = args.M * args.N;
   with_epilogue(call, args.N, [&](float* c, const TileSink* sink) {

@@ -7,10 +7,16 @@ namespace cambium {
   "n ih iw ic oh ow oc kh kw strideH strideW padH padW dilH dilW groups"
 #define CAMBIUM_POOL_ATTRS "n ih iw c oh ow kh kw strideH strideW padH padW dilH dilW"
 
+// Offset and strides of [batch, step, head, feature] operands; features are 1 apart.
+#define CAMBIUM_HEADS(name) " " name "Offset " name "Batch " name "Step " name "Head"
+#define CAMBIUM_ATTENTION_ATTRS                                                                              \
+  "batch heads tq tk d dv scale causal masked dropout" CAMBIUM_HEADS("q") CAMBIUM_HEADS("k") CAMBIUM_HEADS("v") \
+      " maskOffset maskBatch maskHead maskRow maskCol"
+
 // X(enumerator, name, inputs, outputs, may carry a fused epilogue, attributes)
 #define CAMBIUM_KERNELS(X)                                                                                  \
   X(fused, "fused", 0, 0, true, "")                                                                         \
-  X(gemm, "gemm", 2, 1, true, "batch M N K transA transB lda ldb ldc strideA strideB strideC")              \
+  X(gemm, "gemm", 2, 1, true, "batch M N K transA transB lda ldb ldc strideA strideB strideC offsetA offsetB") \
   X(conv2d, "conv2d", 2, 1, true, CAMBIUM_CONV_ATTRS)                                                       \
   X(conv2d_input_grad, "conv2d-input-grad", 2, 1, true, CAMBIUM_CONV_ATTRS)                                 \
   X(conv2d_weight_grad, "conv2d-weight-grad", 2, 1, false, CAMBIUM_CONV_ATTRS)                              \
@@ -20,6 +26,9 @@ namespace cambium {
   X(avg_pool_grad, "avg-pool-grad", 1, 1, false, CAMBIUM_POOL_ATTRS " countIncludePad divisor")             \
   X(adaptive_avg_pool, "adaptive-avg-pool", 1, 1, false, "n ih iw c oh ow")                                 \
   X(adaptive_avg_pool_grad, "adaptive-avg-pool-grad", 1, 1, false, "n ih iw c oh ow")                       \
+  X(attention, "attention", 5, 1, false, CAMBIUM_ATTENTION_ATTRS)                                           \
+  X(attention_grad, "attention-grad", 7, 1, false,                                                          \
+    CAMBIUM_ATTENTION_ATTRS CAMBIUM_HEADS("grad") CAMBIUM_HEADS("gradQ") CAMBIUM_HEADS("gradK") CAMBIUM_HEADS("gradV")) \
   X(gather, "gather", 2, 1, false, "outer axis indexAxis inner")                                            \
   X(scatter_add, "scatter-add", 2, 1, false, "outer axis indexAxis inner")                                  \
   X(embedding, "embedding", 2, 1, false, "rows width count")                                                \

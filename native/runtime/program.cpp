@@ -126,8 +126,9 @@ class Checker {
           if (batch == 0 || rows == 0 || cols == 0) return int64_t{0};
           return product({batch - 1, stride}) + product({rows - 1, ld}) + cols;
         };
-        needs(in(0), a(4) ? reach(k, m, a(6), a(9)) : reach(m, k, a(6), a(9)));
-        needs(in(1), a(5) ? reach(n, k, a(7), a(10)) : reach(k, n, a(7), a(10)));
+        require(a(12) >= 0 && a(12) <= kMaxElements && a(13) >= 0 && a(13) <= kMaxElements, "offset out of range");
+        needs(in(0), a(12) + (a(4) ? reach(k, m, a(6), a(9)) : reach(m, k, a(6), a(9))));
+        needs(in(1), a(13) + (a(5) ? reach(n, k, a(7), a(10)) : reach(k, n, a(7), a(10))));
         output(reach(m, n, a(8), a(11)));
         require(a(8) >= n, "ldc below N");
         break;
@@ -166,6 +167,10 @@ class Checker {
         output(step.kernel == Kernel::adaptive_avg_pool ? y : x);
         break;
       }
+      case Kernel::attention:
+      case Kernel::attention_grad:
+        check_attention(step);
+        break;
       case Kernel::gather:
       case Kernel::scatter_add: {
         const int64_t whole = product({a(0), a(1), a(3)}), picked = product({a(0), a(2), a(3)});
@@ -211,6 +216,41 @@ class Checker {
         break;
     }
   }
+
+  void check_attention(const Step& step) const {
+    const auto a = [&](int i) { return step.integer(i); };
+    const int64_t batch = a(0), heads = a(1), tq = a(2), tk = a(3), d = a(4), dv = a(5);
+    const bool grad = step.kernel == Kernel::attention_grad;
+    product({batch, heads, tq, tk}), product({batch, heads, tq, dv});
+    require(step.attrs[9] >= 0 && step.attrs[9] < 1, "dropout is a probability below 1");
+    // An offset and three strides from attribute `at`; the elements they reach.
+    const auto reach = [&](int at, int64_t outer, int64_t middle, int64_t inner, int64_t width) {
+      for (int i = at; i < at + 4; ++i) require(a(i) >= 0 && a(i) <= kMaxElements, "offset or stride out of range");
+      if (product({outer, middle, inner, width}) == 0) return int64_t{0};
+      return a(at) + product({outer - 1, a(at + 1)}) + product({middle - 1, a(at + 2)}) +
+             product({inner - 1, a(at + 3)}) + width;
+    };
+    needs(step.in[0], reach(10, batch, tq, heads, d));
+    needs(step.in[1], reach(14, batch, tk, heads, d));
+    needs(step.in[2], reach(18, batch, tk, heads, dv));
+    const size_t rest = grad ? 5 : 3;
+    if (a(8) != 0) {
+      require(a(26) == 0 || a(26) == 1, "a mask's columns are 0 or 1 apart");
+      needs(step.in[rest], reach(22, batch, heads, tq, a(26) ? tk : least(tk, 1)));
+    }
+    if (step.attrs[9] > 0) needs(step.in[rest + 1], 4);
+    if (!grad) {
+      if (!step.out.empty()) needs(step.out[0], product({batch, heads, tq, dv}));
+      return;
+    }
+    needs(step.in[3], product({batch, heads, tq, dv}));
+    needs(step.in[4], reach(27, batch, tq, heads, dv));
+    needs(step.out[0], reach(31, batch, tq, heads, d));
+    needs(step.out[0], reach(35, batch, tk, heads, d));
+    needs(step.out[0], reach(39, batch, tk, heads, dv));
+  }
+
+  static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
   void check_window(int64_t kh, int64_t kw, int64_t sh, int64_t sw, int64_t ph, int64_t pw, int64_t dh,
                     int64_t dw) const {

@@ -25,6 +25,7 @@ import {
   where,
 } from '../graph/build.ts';
 import { type Attrs, type ConvAttrs, imageSizes, makeNode, type Node, type OpName } from '../graph/index.ts';
+import { attentionGradients } from './attention.ts';
 
 interface Flow {
   /** Gradient of the output; the output's shape and dtype. */
@@ -279,6 +280,8 @@ export const gradientRules: { readonly [K in OpName]: Rule<K> } = {
   adaptiveAvgPool2dGrad: ({ grad, inputs, attrs: { channelsLast } }) => [
     () => makeNode('adaptiveAvgPool2d', [grad], { size: spatial(inputs[0] as Node, channelsLast), channelsLast }),
   ],
+  attention: ({ grad, inputs, output, attrs }) => attentionGradients(grad, inputs, output, attrs),
+  attentionGrad: () => [0, 1, 2, 3, 4].map(() => second('attention')),
   gather: ({ grad, inputs, attrs: { axis } }) => {
     const [x, index] = inputs as [Node, Node];
     return [() => makeNode('scatterAdd', [index, grad], { axis, size: x.shape[axis] as number }), undefined];

@@ -1,6 +1,6 @@
 /** Floating-point operations of a node: multiply and add count one each; padding zeros count as work. */
 import { sizeOf } from '../base/index.ts';
-import { type Attrs, type Node, ops } from '../graph/index.ts';
+import { type Attrs, attentionSizes, type Node, ops } from '../graph/index.ts';
 
 export function opFlops(node: Node): number {
   const elements = sizeOf(node.shape);
@@ -20,6 +20,17 @@ export function opFlops(node: Node): number {
     case 'conv2dWeightGrad': {
       const gy = node.inputs[1] as Node;
       return 2 * sizeOf(gy.shape) * sizeOf(node.shape.slice(1));
+    }
+    case 'attention':
+    case 'attentionGrad': {
+      const { batch, heads, tq, tk, d, dv } = attentionSizes(node.inputs);
+      const products = node.op === 'attention' ? d + dv : 3 * d + 2 * dv;
+      // Under `causal` the products above the diagonal are not made.
+      const hidden = Math.min(tq, tk);
+      const pairs = (node.attrs as Attrs<'attention'>).causal
+        ? (hidden * (hidden + 1)) / 2 + (tq - hidden) * tk
+        : tq * tk;
+      return 2 * batch * heads * pairs * products;
     }
     default:
       return ops[node.op].kind === 'elementwise' || ops[node.op].kind === 'reduce'

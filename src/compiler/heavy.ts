@@ -1,11 +1,15 @@
 /** Kernel names and attributes of the ops that are not loops over elements. */
 import { byteSize, InternalError, type Shape, sizeOf, UnsupportedError } from '../base/index.ts';
 import { type Attrs, type ConvAttrs, imageSizes, type Node, type OpName, type WindowAttrs } from '../graph/index.ts';
+import { attentionGradKernel, attentionKernel, attentionOperand } from './attention.ts';
 import { reductionForm } from './fuse.ts';
+import { restride, type View } from './view.ts';
 
 export interface HeavyKernel {
   readonly kernel: string;
   readonly attrs: Record<string, number>;
+  /** Which of the node's inputs are the kernel's, in its order; all of them by default. */
+  readonly inputs?: readonly number[];
 }
 
 const shapeOf = (node: Node, i: number): Shape => (node.inputs[i] as Node).shape;
@@ -65,13 +69,38 @@ const alongAxis = (shape: Shape, axis: number): { outer: number; axis: number; i
   inner: sizeOf(shape.slice(axis + 1)),
 });
 
-const kernels: { readonly [K in OpName]?: (node: Node<K>) => HeavyKernel } = {
-  matmul: (node) => {
-    const { transA, transB } = node.attrs;
+/** A batch of matrices as the product kernel walks it, or undefined where the elements would have to move. */
+function matrices(
+  view: View,
+  trans: boolean,
+): { offset: number; stride: number; ld: number; trans: boolean } | undefined {
+  const [rows, cols] = view.shape.slice(-2) as [number, number];
+  const strides = restride(view.shape, view.strides, [sizeOf(view.shape.slice(0, -2)), rows, cols]);
+  if (!strides || sizeOf(view.shape) === 0) return undefined;
+  const [stride, down, along] = strides as [number, number, number];
+  if (stride < 0) return undefined;
+  const { offset } = view;
+  if ((along === 1 || cols === 1) && (rows === 1 || down >= cols))
+    return { offset, stride, ld: rows === 1 ? cols : down, trans };
+  if ((down === 1 || rows === 1) && (cols === 1 || along >= rows))
+    return { offset, stride, ld: cols === 1 ? rows : along, trans: !trans };
+  return undefined;
+}
+
+/** The view of input `i` that the kernel of `node` reads in place; undefined if it wants contiguous elements. */
+export function stridedOperand(node: Node, i: number, view: View): View | undefined {
+  if (node.op === 'matmul') return matrices(view, false) && view;
+  return node.op === 'attention' || node.op === 'attentionGrad' ? attentionOperand(node, i, view) : undefined;
+}
+
+const kernels: { readonly [K in OpName]?: (node: Node<K>, views: readonly View[]) => HeavyKernel } = {
+  matmul: (node, views) => {
     const a = shapeOf(node, 0);
-    const b = shapeOf(node, 1);
+    const whole = { offset: 0, stride: 0, ld: 0, trans: false };
+    const left = matrices(views[0] as View, node.attrs.transA) ?? whole;
+    const right = matrices(views[1] as View, node.attrs.transB) ?? whole;
     const [M, N] = node.shape.slice(-2) as [number, number];
-    const K = a.at(transA ? -2 : -1) as number;
+    const K = a.at(node.attrs.transA ? -2 : -1) as number;
     return {
       kernel: 'gemm',
       attrs: {
@@ -79,14 +108,16 @@ const kernels: { readonly [K in OpName]?: (node: Node<K>) => HeavyKernel } = {
         M,
         N,
         K,
-        transA: Number(transA),
-        transB: Number(transB),
-        lda: a.at(-1) as number,
-        ldb: b.at(-1) as number,
+        transA: Number(left.trans),
+        transB: Number(right.trans),
+        lda: left.ld,
+        ldb: right.ld,
         ldc: N,
-        strideA: M * K,
-        strideB: K * N,
+        strideA: left.stride,
+        strideB: right.stride,
         strideC: M * N,
+        offsetA: left.offset,
+        offsetB: right.offset,
       },
     };
   },
@@ -120,6 +151,8 @@ const kernels: { readonly [K in OpName]?: (node: Node<K>) => HeavyKernel } = {
     kernel: 'adaptive-avg-pool-grad',
     attrs: adaptiveAttrs(node.shape, shapeOf(node, 0)),
   }),
+  attention: attentionKernel,
+  attentionGrad: attentionGradKernel,
   gather: (node) => ({
     kernel: 'gather',
     attrs: { ...alongAxis(shapeOf(node, 0), node.attrs.axis), indexAxis: node.shape[node.attrs.axis] as number },
@@ -149,9 +182,9 @@ const divisor = (a: Attrs<'avgPool2d'>): Record<string, number> => ({
   divisor: 0,
 });
 
-/** Throws UnsupportedError for an element type the native kernels do not take. */
-export function heavyKernel(node: Node): HeavyKernel {
-  const kernel = kernels[node.op] as ((node: Node) => HeavyKernel) | undefined;
+/** `views`: where the elements of each input lie. Throws UnsupportedError for an element type the native kernels do not take. */
+export function heavyKernel(node: Node, views: readonly View[]): HeavyKernel {
+  const kernel = kernels[node.op] as ((node: Node, views: readonly View[]) => HeavyKernel) | undefined;
   if (!kernel) throw new InternalError('INTERNAL', `internal error: ${node.op} has no native kernel`);
   // Gathering moves 4-byte lanes.
   if (byteSize(node.dtype) !== 4)
@@ -163,5 +196,5 @@ export function heavyKernel(node: Node): HeavyKernel {
         hint: 'use f32, or CAMBIUM_BACKEND=reference',
       },
     );
-  return kernel(node);
+  return kernel(node, views);
 }

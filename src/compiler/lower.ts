@@ -8,12 +8,12 @@ import { byteSize, InternalError, isFloat, sizeOf, UnsupportedError } from '../b
 import { type Attrs, type Node, type Storage, topologicalOrder } from '../graph/index.ts';
 import { type EmitContext, emitFused, operandKind } from './emit.ts';
 import { freeNodes, fuse, type Group, linear, takesEpilogue } from './fuse.ts';
-import { heavyKernel } from './heavy.ts';
+import { heavyKernel, stridedOperand } from './heavy.ts';
 import { channelsLast } from './layout.ts';
 import { type Interval, planMemory } from './memory.ts';
 import type { Fused, NativeProgram, Step } from './program.ts';
 import { simplify } from './simplify.ts';
-import { isContiguous, throughMovement, type View, wholeView } from './view.ts';
+import { isContiguous, joinViews, throughMovement, type View, wholeView } from './view.ts';
 
 /** Passes that may be switched off: each is an acceleration, and its test is that results stay the same. */
 export interface PassOptions {
@@ -122,6 +122,10 @@ class Lowering {
     if (['reshape', 'permute', 'expand', 'slice'].includes(node.op)) {
       const x = node.inputs[0] as Node;
       view = throughMovement(this.#resolve(x), node) ?? (throughMovement(wholeView(this.#copy(x)), node) as View);
+    } else if (node.op === 'concat') {
+      // Neighbouring cuts of one value put together again are a view of it.
+      const parts = node.inputs.map((x) => this.#resolve(x));
+      view = joinViews(parts, (node.attrs as Attrs<'concat'>).axis, node.shape) ?? wholeView(node);
     } else view = wholeView(node);
     this.#views.set(node, view);
     return view;
@@ -133,6 +137,11 @@ class Lowering {
     return isContiguous(view) && view.offset === 0 && sizeOf(view.base.shape) === sizeOf(node.shape)
       ? view.base
       : this.#copy(node);
+  }
+
+  /** What the kernel of `heavy` reads: views where it walks them, contiguous values elsewhere. */
+  #operands(heavy: Node): View[] {
+    return heavy.inputs.map((x, i) => stridedOperand(heavy, i, this.#resolve(x)) ?? wholeView(this.#dense(x)));
   }
 
   /** `node`, a view, as a value of its own. */
@@ -176,7 +185,7 @@ class Lowering {
       }
     };
     for (const node of [...group.members, ...group.terminals]) node.inputs.forEach(read);
-    for (const x of group.heavy?.inputs ?? []) reads.add(this.#dense(x));
+    if (group.heavy) for (const { base } of this.#operands(group.heavy)) reads.add(base);
     return reads;
   }
 
@@ -279,7 +288,7 @@ class Lowering {
   #readsInPlace(unit: Unit, input: Node): boolean {
     const { group } = unit;
     if (!group || group.terminals.size > 0) return false;
-    if (group.heavy?.inputs.some((x) => this.#dense(x).storage === input.storage)) return false;
+    if (group.heavy && this.#operands(group.heavy).some((x) => x.base.storage === input.storage)) return false;
     for (const node of group.members)
       for (const x of node.inputs) {
         if (operandKind(x, group, { free: this.#free, barriers: this.#barriers }) !== 'memory') continue;
@@ -371,12 +380,13 @@ class Lowering {
       this.#steps.push({ kernel: 'fused', name: nameOf(group), in: [], out: [], attrs: {}, fused });
       return;
     }
-    const { kernel, attrs } = heavyKernel(heavy);
+    const operands = this.#operands(heavy);
+    const { kernel, attrs, inputs = operands.keys() } = heavyKernel(heavy, operands);
     if (kernel.startsWith('conv2d')) this.#scratch = Math.max(this.#scratch, weightBytes(attrs));
     this.#steps.push({
       kernel,
       name: nameOf(group),
-      in: heavy.inputs.map((x) => this.#bufferOf(this.#dense(x))),
+      in: [...inputs].map((i) => this.#bufferOf((operands[i] as View).base)),
       out: fused ? [] : [this.#bufferOf(heavy)],
       attrs,
       ...(fused && { fused }),
@@ -402,7 +412,7 @@ class Lowering {
         attrs: { id, length: lengths[0] as number },
       });
     else {
-      const terms = heavyKernel(node).attrs.K as number;
+      const terms = heavyKernel(node, node.inputs.map(wholeView)).attrs.K as number;
       const [lengthA, lengthB] = lengths as [number, number];
       this.#steps.push({
         kernel: 'check-product',

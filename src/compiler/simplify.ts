@@ -37,7 +37,7 @@ const oneInput = (node: Node): Node => node.inputs[0] as Node;
 const rules: { readonly [K in OpName]?: Rewrite<K> } = {
   detach: oneInput,
   neg: (node) => fold(node, (a) => -a) ?? node,
-  add: (node) => fold(node, (a, b) => a + b) ?? node,
+  add: (node) => fold(node, (a, b) => a + b) ?? joinPads(node) ?? node,
   sub: (node) => fold(node, (a, b) => a - b) ?? node,
   mul: (node) => fold(node, (a, b) => a * b) ?? identity(1, 'both')(node),
   div: (node) => fold(node, (a, b) => a / b) ?? identity(1, 'right')(node),
@@ -93,6 +93,56 @@ const rules: { readonly [K in OpName]?: Rewrite<K> } = {
     return a === node.inputs[0] && b === node.inputs[1] ? node : makeNode('matmul', [a, b], { transA, transB });
   },
 };
+
+interface Placed {
+  readonly value: Node;
+  readonly axis: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** `x` as a value with zeros before and after it along one axis. */
+function placed(x: Node): Placed | undefined {
+  if (x.op !== 'pad') return undefined;
+  const { before, after, value } = x.attrs as Attrs<'pad'>;
+  const axes = before.flatMap((b, i) => (b > 0 || (after[i] as number) > 0 ? [i] : []));
+  if (value !== 0 || axes.length !== 1) return undefined;
+  const axis = axes[0] as number;
+  return {
+    value: oneInput(x),
+    axis,
+    start: before[axis] as number,
+    end: (x.shape[axis] as number) - (after[axis] as number),
+  };
+}
+
+const sums = new WeakMap<Node, readonly Placed[]>();
+
+/** The terms of a sum of padded values, or undefined if any other term is among them. */
+function placedTerms(x: Node): readonly Placed[] | undefined {
+  if (x.op === 'add') return sums.get(x);
+  const term = placed(x);
+  return term && [term];
+}
+
+/** The gradient of what was cut into pieces is a sum of padded pieces: side by side they are a concatenation. */
+function joinPads(node: Node): Node | undefined {
+  const [left, right] = node.inputs.map(placedTerms);
+  if (!left || !right) return undefined;
+  const terms = [...left, ...right].sort((a, b) => a.start - b.start);
+  // A larger sum may fill the holes of this one.
+  sums.set(node, terms);
+  const { axis, start } = terms[0] as Placed;
+  if (terms.some((t, i) => t.axis !== axis || (i > 0 && t.start !== terms[i - 1]?.end))) return undefined;
+  const end = (terms.at(-1) as Placed).end;
+  const at = (value: number): number[] => node.shape.map((_, i) => (i === axis ? value : 0));
+  const joined = makeNode(
+    'concat',
+    terms.map((t) => t.value),
+    { axis },
+  );
+  return build.pad(joined, at(start), at((node.shape[axis] as number) - end));
+}
 
 /** The result of f32 arithmetic on constants, rounded as a program would. */
 function fold(node: Node, f: (a: number, b: number) => number): Node | undefined {

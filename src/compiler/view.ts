@@ -118,3 +118,20 @@ export function dimsFrom(size: number, points: Iterable<number>): number[] | und
   }
   return dims;
 }
+
+/** Views laid side by side along `axis` as one view of `shape`, where they are evenly spaced parts of one value. */
+export function joinViews(parts: readonly View[], axis: number, shape: Shape): View | undefined {
+  const first = parts[0] as View;
+  if (parts.length === 1) return first;
+  if (sizeOf(shape) === 0) return undefined;
+  const next = parts[1] as View;
+  const step = (next.offset - first.offset) / (first.shape[axis] as number);
+  const strides = first.strides.map((s, i) => (i === axis ? step : s));
+  let offset = first.offset;
+  for (const part of parts) {
+    if (part.base !== first.base || part.offset !== offset) return undefined;
+    if (part.strides.some((s, i) => part.shape[i] !== 1 && s !== strides[i])) return undefined;
+    offset += step * (part.shape[axis] as number);
+  }
+  return Number.isInteger(step) && step !== 0 ? { base: first.base, shape, strides, offset: first.offset } : undefined;
+}

@@ -1,2 +1,3 @@
+export * from './attention.ts';
 export * from './node.ts';
 export * from './ops.ts';

@@ -14,6 +14,7 @@ import {
   sameShape,
   sizeOf,
 } from '../base/index.ts';
+import { type AttentionAttrs, inferAttention, inferAttentionGrad } from './attention.ts';
 
 /** Window geometry of convolution and pooling; padding is [top, bottom, left, right]. */
 export interface WindowAttrs {
@@ -117,6 +118,10 @@ export interface OpAttrs {
   avgPool2dGrad: AvgPoolAttrs & { size: readonly [number, number] };
   adaptiveAvgPool2d: { size: readonly [number, number]; channelsLast: boolean };
   adaptiveAvgPool2dGrad: { size: readonly [number, number]; channelsLast: boolean };
+  /** q, k, v, then mask if `masked`, then a stream key if `dropout` > 0 (graph/attention.ts). */
+  attention: AttentionAttrs;
+  /** q, k, v, the output, its gradient, then mask and key -> the gradients of q, k and v as one value. */
+  attentionGrad: AttentionAttrs;
   // indexing
   /** torch.gather: y[..., j, ...] = x[..., index[..., j, ...], ...] along `axis`. */
   gather: { axis: number };
@@ -611,6 +616,8 @@ export const ops: { readonly [K in OpName]: OpInfo<K> } = {
     },
   },
   adaptiveAvgPool2dGrad: { kind: 'heavy', arity: 1, infer: (inputs, a) => resized(input(inputs, 0), a) },
+  attention: { kind: 'heavy', arity: -1, infer: inferAttention },
+  attentionGrad: { kind: 'heavy', arity: -1, infer: inferAttentionGrad },
   gather: {
     kind: 'heavy',
     arity: 2,

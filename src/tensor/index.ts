@@ -1,3 +1,4 @@
+export { type AttentionOptions, attention } from './attention.ts';
 export * from './creation.ts';
 export {
   currentBackend,

@@ -8,6 +8,7 @@ import { type Node, type OpName, type Storage, topologicalOrder } from '../../gr
 import type { Backend, Executable, ExecutablePlan, Graph } from '../backend.ts';
 import { graphFlops } from '../flops.ts';
 import type { Call, Evaluate, Value } from './arrays.ts';
+import { attentions } from './attention.ts';
 import { convolutions } from './conv.ts';
 import { elementwise } from './elementwise.ts';
 import { indexing } from './indexing.ts';
@@ -24,6 +25,7 @@ export const evaluate: { readonly [K in OpName]: Evaluate<K> } = {
   matmul,
   ...convolutions,
   ...pools,
+  ...attentions,
   ...indexing,
 };
 

@@ -1,4 +1,5 @@
 /** All rows. */
+import './attention.ts';
 import './conv.ts';
 import './elementwise.ts';
 import './indexing.ts';
