@@ -43,9 +43,17 @@ void attention(Call& call) {
     return;
   }
   const Blocks blocks(a, 96, 64 << 10, 32);
-  call.parallel.run(a.batch * a.heads * blocks.segments, [&](int64_t task, int thread) {
+  const int64_t tasks = a.batch * a.heads * blocks.segments;
+  call.parallel.run(tasks, [&](int64_t task, int thread) {
     const int64_t segment = task % blocks.segments, h = task / blocks.segments % a.heads;
     const int64_t b = task / blocks.segments / a.heads;
+    Ahead ahead;
+    if (const int64_t next = task + call.parallel.threads(); blocks.segments == 1 && next < tasks) {
+      const int64_t head = next % a.heads, batch = next / a.heads;
+      ahead.add(a.k.at(batch, head), a.k.step, a.tk, a.d);
+      ahead.add(a.v.at(batch, head), a.v.step, a.tk, a.dv);
+      ahead.add(a.q.at(batch, head), a.q.step, a.tq, a.d);
+    }
     const size_t bytes = Scratch(a, blocks.rows, nullptr).bytes;
     const Scratch own(a, blocks.rows, call.parallel.scratch(thread, bytes));
     const int64_t begin = blocks.first(segment) * blocks.rows;
@@ -56,7 +64,7 @@ void attention(Call& call) {
       const int64_t rows = least(blocks.rows, end - first);
       const Block block{first, rows, a.keys(first + rows), a.tk, a.causal};
       pack_rows(a.q.at(b, h) + first * a.q.step, a.q.step, rows, a.d, a.scale, own.q, a.d);
-      scores(block, own.q, a.d, own.k, a.d, own.s, a.ld());
+      scores(block, own.q, a.d, own.k, a.d, own.s, a.ld(), ahead);
       exponentials(a, b, h, block, own.s, own.inverse);
       if (a.dropout > 0)
         for (int64_t r = 0; r < rows; ++r) {
@@ -65,7 +73,7 @@ void attention(Call& call) {
           float* row = own.s + r * a.ld();
           for (int64_t j = 0; j < seen; j += Vec::size) (Vec::load(row + j) * Vec::load(own.kept + j)).store(row + j);
         }
-      weighted_sums(block, own.s, a.ld(), own.v, a.dvp(), own.y);
+      weighted_sums(block, own.s, a.ld(), own.v, a.dvp(), own.y, ahead);
       store_rows(own.y, a.dvp(), rows, a.dv, own.inverse, y + (b * a.tq + first) * step + h * a.dv, step);
     }
   });

@@ -19,6 +19,35 @@ struct Heads {
   T* at(int64_t b, int64_t h) const { return data + b * batch + h * head; }
 };
 
+/**
+ * The rows of a head lie far apart, out of reach of the processor's own prefetching: those of the next task are asked
+ * for a few at a time between the tiles of this one.
+ */
+class Ahead {
+ public:
+  void add(const float* rows, int64_t step, int64_t count, int64_t width) {
+    streams_[streams++] = {rows, step, count, width};
+    end_ = most(end_, count);
+  }
+  void few(int64_t count) {
+    for (const int64_t end = least(end_, row_ + count); row_ < end; ++row_)
+      for (int i = 0; i < streams; ++i) {
+        const Stream& s = streams_[i];
+        if (row_ < s.count)
+          for (int64_t j = 0; j < s.width; j += 16) __builtin_prefetch(s.rows + row_ * s.step + j, 0, 2);
+      }
+  }
+
+ private:
+  struct Stream {
+    const float* rows;
+    int64_t step, count, width;
+  };
+  Stream streams_[5];
+  int streams = 0;
+  int64_t row_ = 0, end_ = 0;
+};
+
 struct Attention {
   int64_t batch, heads, tq, tk, d, dv;
   float scale;
@@ -89,13 +118,16 @@ struct Block {
 };
 
 /** s[r][j] = a[r] . x[j] for the keys a row sees, and some after them. */
-void scores(const Block& block, const float* a, int64_t lda, const float* panels, int64_t depth, float* s, int64_t ld);
+void scores(const Block& block, const float* a, int64_t lda, const float* panels, int64_t depth, float* s, int64_t ld,
+            Ahead& ahead);
 
 /** c[r] = sum over keys of w[r][j] b[j]. b has rows of `width`, a multiple of the vector, as has c. */
-void weighted_sums(const Block& block, const float* w, int64_t ld, const float* b, int64_t width, float* c);
+void weighted_sums(const Block& block, const float* w, int64_t ld, const float* b, int64_t width, float* c,
+                   Ahead& ahead);
 
 /** c[j] += sum over rows of w[r][j] b[r]. */
-void add_transposed(const Block& block, const float* w, int64_t ld, const float* b, int64_t width, float* c);
+void add_transposed(const Block& block, const float* w, int64_t ld, const float* b, int64_t width, float* c,
+                    Ahead& ahead);
 
 /**
  * Scores to exp(score + mask - maximum), 0 past the keys a row sees; inverse[r] is 1 / sum, or 0 where every score is

@@ -52,13 +52,15 @@ void pack_rows(const float* x, int64_t step, int64_t rows, int64_t width, float 
   }
 }
 
-void scores(const Block& block, const float* a, int64_t lda, const float* panels, int64_t depth, float* s, int64_t ld) {
+void scores(const Block& block, const float* a, int64_t lda, const float* panels, int64_t depth, float* s, int64_t ld,
+            Ahead& ahead) {
   const float* rows[kMR];
   for (int64_t n = 0; n < block.keys; n += kNR) {
     for (int64_t m = 0; m < block.rows; m += kMR) {
       const int64_t count = least(kMR, block.rows - m), cols = least(kNR, block.seen(m + count) - n);
       if (cols <= 0) continue;
       for (int64_t r = 0; r < count; ++r) rows[r] = a + (m + r) * lda;
+      ahead.few(2);
       const int64_t vectors = ceil_div(cols, Vec::size);
       rows_kernel(count, vectors)(
           MicroRows{1, rows, nullptr, 0, depth, panels + n * depth, 0, panel_width(n, block.tk)},
@@ -67,7 +69,8 @@ void scores(const Block& block, const float* a, int64_t lda, const float* panels
   }
 }
 
-void weighted_sums(const Block& block, const float* w, int64_t ld, const float* b, int64_t width, float* c) {
+void weighted_sums(const Block& block, const float* w, int64_t ld, const float* b, int64_t width, float* c,
+                   Ahead& ahead) {
   const float* rows[kMR];
   for (int64_t from = 0; from < block.keys; from += kDepth)
     for (int64_t n = 0; n < width; n += kNR)
@@ -75,6 +78,7 @@ void weighted_sums(const Block& block, const float* w, int64_t ld, const float* 
         const int64_t count = least(kMR, block.rows - m), depth = least(kDepth, block.seen(m + count) - from);
         if (depth <= 0) continue;
         for (int64_t r = 0; r < count; ++r) rows[r] = w + (m + r) * ld;
+        ahead.few(2);
         const int64_t cols = least(kNR, width - n);
         rows_kernel(count, cols / Vec::size)(
             MicroRows{1, rows, nullptr, from, depth, b + from * width + n, 0, width},
@@ -82,13 +86,15 @@ void weighted_sums(const Block& block, const float* w, int64_t ld, const float* 
       }
 }
 
-void add_transposed(const Block& block, const float* w, int64_t ld, const float* b, int64_t width, float* c) {
+void add_transposed(const Block& block, const float* w, int64_t ld, const float* b, int64_t width, float* c,
+                    Ahead& ahead) {
   const float* rows[kMostRows];
   int32_t index[kMostRows];
   for (int64_t r = 0; r < block.rows; ++r) rows[r] = w + r * ld, index[r] = static_cast<int32_t>(r);
   for (int64_t n = 0; n < width; n += kNR)
     for (int64_t j = 0; j < block.keys; j += kMR) {
       const int64_t count = least(kMR, block.keys - j), since = block.since(j), cols = least(kNR, width - n);
+      ahead.few(2);
       steps_kernel(count, cols / Vec::size)(
           MicroSteps{block.rows - since, rows + since, j, b + n, index + since, width},
           MicroC{c + j * width + n, width, cols, Store::add});

@@ -105,6 +105,15 @@ void attention_grad(Call& call) {
                               : nullptr;
   call.parallel.run(a.batch * a.heads * segments, [&](int64_t task, int thread) {
     const int64_t segment = task % segments, h = task / segments % a.heads, b = task / segments / a.heads;
+    Ahead ahead;
+    if (const int64_t next = task + call.parallel.threads(); segments == 1 && next < a.batch * a.heads) {
+      const int64_t head = next % a.heads, batch = next / a.heads;
+      ahead.add(a.k.at(batch, head), a.k.step, a.tk, a.d);
+      ahead.add(a.v.at(batch, head), a.v.step, a.tk, a.dv);
+      ahead.add(a.q.at(batch, head), a.q.step, a.tq, a.d);
+      ahead.add(grad.at(batch, head), grad.step, a.tq, a.dv);
+      ahead.add(y + batch * a.tq * width + head * a.dv, width, a.tq, a.dv);
+    }
     const size_t bytes = Scratch(a, blocks.rows, nullptr).bytes;
     Scratch own(a, blocks.rows, call.parallel.scratch(thread, bytes));
     if (parts) own.gk = parts + task * apart, own.gv = own.gk + round_up(a.tk * dp, 16);
@@ -128,14 +137,14 @@ void attention_grad(Call& call) {
       pack_rows(a.q.at(b, h) + first * a.q.step, a.q.step, rows, a.d, a.scale, own.q, dp);
       pack_rows(grad.at(b, h) + first * grad.step, grad.step, rows, a.dv, 1.0f, own.grad, dvp);
       row_products(own.grad, dvp, y + (b * a.tq + first) * width + h * a.dv, width, rows, a.dv, own.means);
-      scores(block, own.q, dp, own.k, a.d, own.s, a.ld());
+      scores(block, own.q, dp, own.k, a.d, own.s, a.ld(), ahead);
       exponentials(a, b, h, block, own.s, own.inverse);
-      scores(block, own.grad, dvp, own.v, a.dv, own.slopes, a.ld());
+      scores(block, own.grad, dvp, own.v, a.dv, own.slopes, a.ld(), ahead);
       row_slopes(a, b, h, block, own);
-      weighted_sums(block, own.slopes, a.ld(), own.k_rows, dp, own.gq);
+      weighted_sums(block, own.slopes, a.ld(), own.k_rows, dp, own.gq, ahead);
       store_scaled(own.gq, dp, rows, a.d, a.scale, to, gq.step);
-      add_transposed(block, own.slopes, a.ld(), own.q, dp, own.gk);
-      add_transposed(block, own.s, a.ld(), own.grad, dvp, own.gv);
+      add_transposed(block, own.slopes, a.ld(), own.q, dp, own.gk, ahead);
+      add_transposed(block, own.s, a.ld(), own.grad, dvp, own.gv, ahead);
     }
     if (!parts) {
       store_sums(own.gk, 1, 0, dp, a.tk, a.d, gk.at(b, h), gk.step);

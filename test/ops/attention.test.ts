@@ -1,6 +1,8 @@
 /** Attention against PyTorch, against its composition, and on input that does not fit. */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { loadAddon } from '../../src/backend/native/addon.ts';
+import { NativeBackend } from '../../src/backend/native/backend.ts';
 import { ReferenceBackend } from '../../src/backend/reference/index.ts';
 import { softmax } from '../../src/nn/index.ts';
 import { useBackend } from '../../src/tensor/engine.ts';
@@ -124,6 +126,33 @@ test.each([
   for (const [i, got] of (await run(attention)).entries())
     close(got, want[i] as ArrayLike<number>, 2e-5, `result ${i}`);
 });
+
+const found = loadAddon();
+test.skipIf(!('addon' in found)).each([[[1, 2, 300, 40]], [[3, 4, 70, 16]]])(
+  '%j: the same bits for every number of threads',
+  async (shape) => {
+    const { addon } = found as Extract<typeof found, { addon: unknown }>;
+    useBackend(new NativeBackend(addon));
+    const run = async (threads: number): Promise<ArrayLike<number>[]> => {
+      addon.setThreads(threads);
+      manualSeed(3);
+      const inputs = same(shape);
+      const y = attention(inputs[0] as Tensor, inputs[1] as Tensor, inputs[2] as Tensor, {
+        causal: true,
+        dropout: 0.1,
+      });
+      y.backward(formula([...y.shape], 7));
+      return [await y.data(), ...(await Promise.all(inputs.map((t) => (t.grad as Tensor).data())))];
+    };
+    try {
+      const one = await run(1);
+      for (const threads of [2, 3]) expect(await run(threads)).toEqual(one);
+    } finally {
+      addon.setThreads(0);
+      useBackend(undefined);
+    }
+  },
+);
 
 test('q, k and v may be cut from one projection', async () => {
   const run = async (cut: (p: Tensor, i: number) => Tensor): Promise<ArrayLike<number>[]> => {
