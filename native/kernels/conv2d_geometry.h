@@ -14,14 +14,15 @@ struct Geometry {
   int64_t n, ph, pw, sh, sw, kh, kw;
   const int32_t* ys;  // [ph][kh] source rows, -1 for none
   const int32_t* xs;  // [pw][kw]
-  const int32_t* order_x;  // [pw] columns in the order they are visited
+  const int32_t* order;  // [ph * pw] positions in the order they are visited, or null: row by row
 
   int64_t taps() const { return kh * kw; }
   int64_t rows() const { return n * ph * pw; }
 };
 
 inline int64_t geometry_floats(const Conv2dArgs& a) {
-  return most(a.oh, a.ih) * a.kh + most(a.ow, a.iw) * (a.kw + 1) + 16;
+  const int64_t order = a.stride_h > 1 || a.stride_w > 1 ? a.ih * a.iw : 0;
+  return most(a.oh, a.ih) * a.kh + most(a.ow, a.iw) * a.kw + order + 16;
 }
 
 inline int32_t source_forward(int64_t at, int64_t tap, int64_t stride, int64_t pad, int64_t dil, int64_t size) {
@@ -45,12 +46,15 @@ inline Geometry make_geometry(const Conv2dArgs& a, bool backward, float* memory)
     for (int64_t k = 0; k < g.kh; ++k) ys[y * g.kh + k] = source(y, k, a.stride_h, a.pad_h, a.dil_h, g.sh);
   for (int64_t x = 0; x < g.pw; ++x)
     for (int64_t k = 0; k < g.kw; ++k) xs[x * g.kw + k] = source(x, k, a.stride_w, a.pad_w, a.dil_w, g.sw);
-  // Columns one stride apart are hit by the same taps of a strided convolution: visit them together.
-  const int64_t step = backward ? a.stride_w : 1;
+  g.ys = ys, g.xs = xs;
+  if (!backward || (a.stride_h == 1 && a.stride_w == 1)) return g;
+  // Positions one stride apart are hit by the same taps of a strided convolution: visit them together.
   int64_t at = 0;
-  for (int64_t phase = 0; phase < step; ++phase)
-    for (int64_t x = phase; x < g.pw; x += step) order[at++] = static_cast<int32_t>(x);
-  g.ys = ys, g.xs = xs, g.order_x = order;
+  for (int64_t py = 0; py < a.stride_h; ++py)
+    for (int64_t px = 0; px < a.stride_w; ++px)
+      for (int64_t y = py; y < g.ph; y += a.stride_h)
+        for (int64_t x = px; x < g.pw; x += a.stride_w) order[at++] = static_cast<int32_t>(y * g.pw + x);
+  g.order = order;
   return g;
 }
 
@@ -61,7 +65,9 @@ struct Position {
 /** The v-th grid position: image by image, or (for small maps) position by position with all its images together. */
 inline Position position_at(const Geometry& g, bool by_position, int64_t v) {
   if (by_position) return {v % g.n, v / g.n / g.pw, v / g.n % g.pw};
-  return {v / g.pw / g.ph, v / g.pw % g.ph, g.order_x[v % g.pw]};
+  if (!g.order) return {v / g.pw / g.ph, v / g.pw % g.ph, v % g.pw};
+  const int64_t area = g.ph * g.pw, at = g.order[v % area];
+  return {v / area, at / g.pw, at % g.pw};
 }
 
 /** Copies the source values of every tap, [ky][kx][channel], for a position into `out`; absent pixels give zeros. */

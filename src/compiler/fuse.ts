@@ -274,6 +274,10 @@ export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilog
   return { groups, groupOf };
 }
 
+// Below this many channels a convolution's tiles are lines too short to be worth handing on one by one.
+const MIN_CHANNELS = 16;
+
 /** Kernels that hand finished tiles on. */
 export const takesEpilogue = (node: Node): boolean =>
-  node.op === 'matmul' || node.op === 'conv2d' || node.op === 'conv2dInputGrad';
+  node.op === 'matmul' ||
+  ((node.op === 'conv2d' || node.op === 'conv2dInputGrad') && (node.shape.at(-1) as number) >= MIN_CHANNELS);
