@@ -274,10 +274,13 @@ export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilog
   return { groups, groupOf };
 }
 
-// Below this many channels a convolution's tiles are lines too short to be worth handing on one by one.
+// An input gradient of a strided convolution is finished line by line; below this many channels lines are too short.
 const MIN_CHANNELS = 16;
 
+/** Sums of products over two operands. */
+export const isContraction = (node: Node): boolean =>
+  node.op === 'matmul' || node.op === 'conv2d' || node.op === 'conv2dInputGrad';
+
 /** Kernels that hand finished tiles on. */
-export const takesEpilogue = (node: Node): boolean =>
-  node.op === 'matmul' ||
-  ((node.op === 'conv2d' || node.op === 'conv2dInputGrad') && (node.shape.at(-1) as number) >= MIN_CHANNELS);
+const takesEpilogue = (node: Node): boolean =>
+  isContraction(node) && (node.op !== 'conv2dInputGrad' || (node.shape.at(-1) as number) >= MIN_CHANNELS);

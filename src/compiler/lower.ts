@@ -7,7 +7,7 @@ import type { Graph } from '../backend/backend.ts';
 import { byteSize, InternalError, isFloat, sizeOf, UnsupportedError } from '../base/index.ts';
 import { type Attrs, type Node, type Storage, topologicalOrder } from '../graph/index.ts';
 import { type EmitContext, emitFused, operandKind } from './emit.ts';
-import { freeNodes, fuse, type Group, linear, takesEpilogue } from './fuse.ts';
+import { freeNodes, fuse, type Group, isContraction, linear } from './fuse.ts';
 import { heavyKernel, stridedOperand } from './heavy.ts';
 import { channelsLast } from './layout.ts';
 import { type Interval, planMemory } from './memory.ts';
@@ -370,7 +370,7 @@ class Lowering {
     const { heavy } = group;
     const hasFused = group.members.size > 0 || group.terminals.size > 0;
     // A sum of nothing is zero; an index into nothing is still an error, which its kernel raises.
-    const empty = heavy && takesEpilogue(heavy) && heavy.inputs.some((x) => sizeOf(x.shape) === 0);
+    const empty = heavy && isContraction(heavy) && heavy.inputs.some((x) => sizeOf(x.shape) === 0);
     if (group.size === 0 || empty) {
       for (const node of [...group.rows, ...group.terminals, ...(heavy ? [heavy] : [])]) this.#fill(node, 0);
       if (!heavy || !hasFused || group.size === 0) return;

@@ -6,3 +6,4 @@ export * from './resnet.ts';
 export * from './squeezenet.ts';
 export * from './vae.ts';
 export * from './vgg.ts';
+export * from './vit.ts';

@@ -43,6 +43,8 @@ describe('every registered model', () => {
       'resnet56',
       'squeezenet1_1',
       ...['vgg11', 'vgg13', 'vgg16', 'vgg19'].flatMap((name) => [name, `${name}_bn`]),
+      'vit_small',
+      'vit_tiny',
     ]);
     for (const { description } of listModels()) expect(description.length).toBeGreaterThan(10);
   });
@@ -88,7 +90,7 @@ describe('every registered model', () => {
       const wrong = entry.name === 'mlp' ? zeros([1, 1, 5, 5]) : zeros([1, channels + 1, height, width]);
       const error = errorOf(() => model.forward(wrong));
       expect(error).toBeInstanceOf(ShapeError);
-      expect(error.details.layer).toMatch(/^(features\.0|conv1|layers\.1)$/);
+      expect(error.details.layer).toMatch(/^(features\.0|conv1|layers\.1|.*projection)$/);
       expect(error.hint).toBeTruthy();
       if (entry.name === 'mlp') return;
       const small = errorOf(() => model.forward(zeros([1, channels, height - 1, width - 1])));

@@ -10,6 +10,7 @@ import {
   resnet50,
   resnet56,
   squeezenet11,
+  ViT,
 } from '../../src/models/index.ts';
 import { crossEntropy, type Module } from '../../src/nn/index.ts';
 import { Adam, SGD } from '../../src/optim/index.ts';
@@ -143,4 +144,25 @@ describe('generative models agree with PyTorch', () => {
       expect(apart(await loss.item(), expected.vae.losses[step] as number), `loss ${step}`).toBeLessThan(1e-5);
     }
   });
+});
+
+test('a small ViT agrees with transformers', async () => {
+  const expected = golden<{
+    shapes: Record<string, number[]>;
+    logits: number[];
+    dx: number[];
+    grads: Record<string, number>;
+  }>('vit');
+  const sizes = { hiddenSize: 24, numLayers: 2, numHeads: 3, intermediateSize: 40 };
+  const model = new ViT({ ...sizes, imageSize: 12, patchSize: 4, numClasses: 5 });
+  expect(shapesOf(model)).toEqual(expected.shapes);
+  const names = Object.keys(expected.shapes);
+  model.loadStateDict(new Map(names.map((k, i) => [k, stream(1000 + i, expected.shapes[k] as number[], -0.4, 0.4)])));
+  const x = stream(70, [3, 3, 12, 12], -1, 1);
+  x.requiresGrad = true;
+  const logits = model.forward(x);
+  crossEntropy(logits, integers(40, [3], 5)).backward();
+  expectClose(await logits.data(), expected.logits, 5e-6, 'logits');
+  expectClose(await (x.grad as Tensor).data(), expected.dx, 5e-6, 'dx');
+  await checkGradients(model, expected.grads, 1e-4);
 });

@@ -1,10 +1,12 @@
 """PyTorch's answers for the vision layers and models of test/parity, by the streams of parity.py beside this file.
 
-usage: python test/golden/scripts/vision.py [layers|models|generative]...   (torch 2.13, CPU)
+usage: python test/golden/scripts/vision.py [layers|models|generative|vit]...   (torch 2.13, CPU)
 """
 
 import copy
 import sys
+import tempfile
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -157,7 +159,37 @@ def generative():
     print(gan["discriminator"], gan["generator"], losses)
 
 
+# --- ViT: transformers', by the names of its weight files ---------------------------------------------------------------------
+
+
+def vit():
+    from safetensors.torch import load_file, save_file
+    from transformers import ViTConfig, ViTForImageClassification
+
+    sizes = dict(hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40)
+    model = ViTForImageClassification(ViTConfig(**sizes, image_size=12, patch_size=4, num_labels=5))
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        file = Path(folder) / "model.safetensors"
+        names = sorted(load_file(file))
+        shapes = {k: list(t.shape) for k, t in load_file(file).items()}
+        # Sorted, since files are; norms are not left at 1 and 0.
+        weights = {k: uniform(1000 + i, shapes[k], -0.4, 0.4) for i, k in enumerate(names)}
+        save_file(weights, file, {"format": "pt"})
+        model = ViTForImageClassification.from_pretrained(folder).eval()
+        x = uniform(70, [3, 3, 12, 12], -1, 1).requires_grad_()
+        loss = F.cross_entropy(logits := model(x).logits, integers(40, [3], 5))
+        loss.backward()
+        with torch.no_grad():
+            for p in model.parameters():
+                p.copy_(p.grad)
+        model.save_pretrained(folder)
+        grads = checksums(sorted(load_file(file).items()))
+    shapes = {k: shapes[k] for k in names}
+    write("vit", {"shapes": shapes, "logits": numbers(logits), "dx": numbers(x.grad), "grads": grads})
+
+
 if __name__ == "__main__":
-    parts = {"layers": layers, "models": models, "generative": generative}
+    parts = {"layers": layers, "models": models, "generative": generative, "vit": vit}
     for part in sys.argv[1:] or parts:
         parts[part]()
