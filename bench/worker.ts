@@ -1,0 +1,40 @@
+/**
+ * One workload in a process of its own, steered by lines on stdin like bench/peers/torch_worker.py.
+ * usage: worker.ts WORKLOAD {fp32|bf16} FOLDER    writes weights.safetensors and batch.safetensors to FOLDER first
+ */
+import { createInterface } from 'node:readline';
+import { writeSafetensors } from '../src/io/index.ts';
+import { manualSeed, type Tensor, type Variable } from '../src/tensor/index.ts';
+import { arraysOf } from '../src/training/model-weights.ts';
+import { type Workload, workloads } from './workloads.ts';
+
+const [id = '', , folder = ''] = process.argv.slice(2);
+manualSeed(0);
+const work = await (workloads[id] as Workload).make();
+const variables = new Map<string, Variable>();
+for (const [name, module] of Object.entries(work.modules))
+  for (const [key, variable] of module.stateDict()) variables.set(name ? `${name}.${key}` : key, variable);
+const host = async (t: Tensor) => ({ dtype: t.dtype, shape: t.shape, data: await t.data() });
+await writeSafetensors(`${folder}/weights.safetensors`, await arraysOf(variables));
+await writeSafetensors(
+  `${folder}/batch.safetensors`,
+  new Map(await Promise.all(Object.entries(work.batch).map(async ([k, t]) => [k, await host(t)] as const))),
+);
+const parameters = [...variables.values()].reduce((n, v) => n + (v.requiresGrad ? v.size : 0), 0);
+const answer = (value: object): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
+answer({ ready: true, parameters });
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const [command, count] = line.split(' ');
+  if (command === 'check') {
+    answer({ loss: await work.check() });
+    continue;
+  }
+  const times: number[] = [];
+  for (let i = 0; i < Number(count); i++) {
+    const start = performance.now();
+    await work.step();
+    times.push(performance.now() - start);
+  }
+  answer({ times, peakMB: process.resourceUsage().maxRSS / 1024 });
+}
