@@ -237,13 +237,19 @@ export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilog
       join(node, home, true);
     } else {
       // A group that could be an epilogue keeps that chance: the reduction then reads the stored value.
-      const home = group && group.cols === 0 && !heavyInput(group) ? group : newGroup(size);
+      const home = group && group.cols === 0 && !epilogueOf(group) ? group : newGroup(size);
       home.terminals.add(node);
       groupOf.set(node, home);
     }
   };
-  const heavyInput = (group: Group): Node | undefined => {
-    for (const e of externals(group)) if (takesEpilogue(e) && sizeOf(e.shape) === group.size) return e;
+  /** The kernel whose tiles `group` could be applied to: it takes nothing else that needs the whole of them. */
+  const epilogueOf = (group: Group): { heavy: Node; owner: Group } | undefined => {
+    const inputs = [...externals(group)];
+    for (const heavy of inputs) {
+      const owner = groupOf.get(heavy);
+      if (!takesEpilogue(heavy) || sizeOf(heavy.shape) !== group.size || !owner || owner.members.size > 0) continue;
+      if (!inputs.some((e) => e !== heavy && reaches(e, owner))) return { heavy, owner };
+    }
     return undefined;
   };
 
@@ -262,11 +268,9 @@ export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilog
   if (epilogues)
     for (const group of [...groups]) {
       if (group.heavy || group.cols > 0 || group.terminals.size > 0) continue;
-      const heavy = heavyInput(group);
-      const owner = heavy && groupOf.get(heavy);
-      if (!heavy || !owner || owner.members.size > 0) continue;
-      const others = [...externals(group)].filter((e) => e !== heavy);
-      if (others.some((e) => reaches(e, owner))) continue;
+      const found = epilogueOf(group);
+      if (!found) continue;
+      const { heavy, owner } = found;
       group.heavy = heavy;
       groupOf.set(heavy, group);
       groups.delete(owner);

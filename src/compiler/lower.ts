@@ -11,6 +11,7 @@ import { freeNodes, fuse, type Group, isContraction, linear } from './fuse.ts';
 import { heavyKernel, stridedOperand } from './heavy.ts';
 import { channelsLast } from './layout.ts';
 import { type Interval, planMemory } from './memory.ts';
+import { overlapAdd } from './overlap.ts';
 import type { Fused, NativeProgram, Step } from './program.ts';
 import { simplify } from './simplify.ts';
 import { isContiguous, joinViews, throughMovement, type View, wholeView } from './view.ts';
@@ -69,7 +70,7 @@ class Lowering {
 
   constructor(graph: Graph, { epilogues = true }: PassOptions) {
     this.#graph = graph;
-    const roots = simplify(channelsLast(simplify([...graph.outputs, ...graph.checks])));
+    const roots = simplify(overlapAdd(channelsLast(simplify([...graph.outputs, ...graph.checks]))));
     this.#outputs = roots.slice(0, graph.outputs.length);
     this.#checks = roots.slice(graph.outputs.length);
     const order = topologicalOrder(roots);
