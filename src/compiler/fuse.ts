@@ -5,6 +5,7 @@
  */
 import { sizeOf } from '../base/index.ts';
 import { type Attrs, type Node, ops } from '../graph/index.ts';
+import { Reach } from './reach.ts';
 
 /** Rows longer than this are not held whole in registers. */
 const MAX_ROW = 16384;
@@ -93,6 +94,7 @@ export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilog
   const free = freeNodes(order);
   const groups = new Set<Group>();
   const groupOf = new Map<Node, Group>();
+  const reach = new Reach(groupOf);
   let made = 0;
 
   const newGroup = (size: number): Group => {
@@ -112,6 +114,10 @@ export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilog
     group.members.add(node);
     if (row) group.rows.add(node);
     groupOf.set(node, group);
+    readBy(node, group);
+  };
+  const readBy = (node: Node, group: Group): void => {
+    for (const x of node.inputs) reach.add(group, x);
   };
 
   function* externals(group: Group): Generator<Node> {
@@ -129,20 +135,7 @@ export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilog
     return base !== undefined && group.rows.has(base);
   };
 
-  /** Whether computing `from` needs `target` to have run. */
-  function reaches(from: Node, target: Group): boolean {
-    const seen = new Set<Node | Group>();
-    const stack = [from];
-    for (let node = stack.pop(); node; node = stack.pop()) {
-      const group = groupOf.get(node);
-      if (group === target) return true;
-      const unit = group ?? node;
-      if (seen.has(unit)) continue;
-      seen.add(unit);
-      stack.push(...(group ? externals(group) : node.inputs));
-    }
-    return false;
-  }
+  const reaches = (from: Node, target: Group): boolean => reach.reaches(from, target);
 
   /** Whether `node` may run inside `group`: no input of it comes from the group by a way outside. */
   const mayJoin = (node: Node, group: Group): boolean =>
@@ -172,13 +165,18 @@ export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilog
   };
   const merge = (a: Group, b: Group): Group => {
     if (a === b) return a;
-    for (const node of b.members) join(node, a, b.rows.has(node));
+    for (const node of b.members) {
+      a.members.add(node);
+      if (b.rows.has(node)) a.rows.add(node);
+      groupOf.set(node, a);
+    }
     for (const node of b.terminals) {
       a.terminals.add(node);
       groupOf.set(node, a);
     }
     a.cols ||= b.cols;
     groups.delete(b);
+    reach.merge(a, b);
     return a;
   };
 
@@ -240,6 +238,7 @@ export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilog
       const home = group && group.cols === 0 && !epilogueOf(group) ? group : newGroup(size);
       home.terminals.add(node);
       groupOf.set(node, home);
+      readBy(node, home);
     }
   };
   /** The kernel whose tiles `group` could be applied to: it takes nothing else that needs the whole of them. */
@@ -262,6 +261,7 @@ export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilog
       const group = newGroup(sizeOf(node.shape));
       group.heavy = node;
       groupOf.set(node, group);
+      readBy(node, group);
     }
   }
 
@@ -274,6 +274,7 @@ export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilog
       group.heavy = heavy;
       groupOf.set(heavy, group);
       groups.delete(owner);
+      reach.merge(group, owner);
     }
   return { groups, groupOf };
 }

@@ -254,6 +254,14 @@ class Lowering {
     const position = new Map(this.#units.map((unit, i) => [unit, i]));
     const lastCheck = this.#units.findLastIndex((unit) => unit.check);
     let freshIndex = this.#graph.inputs.length;
+    const lastRead = new Map<Storage, number>();
+    this.#units.forEach((unit, i) => {
+      for (const { storage } of unit.reads) if (storage) lastRead.set(storage, i);
+    });
+    // The old value itself may be an output that is copied at the end.
+    const kept = new Set(this.#outputs.map((node) => this.#dense(node).storage));
+    const needed = (input: Node, at: number): boolean =>
+      (lastRead.get(input.storage as Storage) ?? -1) > at || kept.has(input.storage);
     this.#outputs.forEach((node, i) => {
       const bytes = sizeOf(node.shape) * byteSize(node.dtype);
       const overwrites = this.#graph.overwrites[i] as number;
@@ -264,7 +272,14 @@ class Lowering {
       const direct =
         unit !== undefined &&
         !this.#home.has(value) &&
-        (overwrites < 0 || this.#mayOverwrite(unit, position, lastCheck, this.#graph.inputs[overwrites] as Node));
+        (overwrites < 0 ||
+          this.#mayOverwrite(
+            unit,
+            position.get(unit) as number,
+            lastCheck,
+            needed,
+            this.#graph.inputs[overwrites] as Node,
+          ));
       if (direct) this.#home.set(value, to);
       else if (value.op !== 'source' || this.#sourceBuffer(value) !== to) last.push({ value, to, bytes });
     });
@@ -272,16 +287,14 @@ class Lowering {
   }
 
   /** A value may go straight over an input if nothing needs the old contents from then on. */
-  #mayOverwrite(unit: Unit, position: ReadonlyMap<Unit, number>, lastCheck: number, input: Node): boolean {
-    const at = position.get(unit) as number;
-    if (at < lastCheck) return false;
-    for (const other of this.#units)
-      if (other !== unit && readsStorage(other, input) && (position.get(other) as number) > at) return false;
-    for (const i of this.#outputs.keys()) {
-      // The old value itself may be an output that is copied at the end.
-      const value = this.#dense(this.#outputs[i] as Node);
-      if (value.storage === input.storage) return false;
-    }
+  #mayOverwrite(
+    unit: Unit,
+    at: number,
+    lastCheck: number,
+    needed: (input: Node, at: number) => boolean,
+    input: Node,
+  ): boolean {
+    if (at < lastCheck || needed(input, at)) return false;
     return !readsStorage(unit, input) || this.#readsInPlace(unit, input);
   }
 
