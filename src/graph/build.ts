@@ -1,7 +1,7 @@
 /** Short names for the nodes that gradient rules and compositions are written in; operands have equal shapes. */
 import { type DType, isFloat, type Shape, sameShape, sizeOf } from '../base/index.ts';
+import type { Attrs, OpName } from './attrs.ts';
 import { constantNode, makeNode, type Node } from './node.ts';
-import type { Attrs, OpName } from './ops.ts';
 
 type UnaryName = Extract<
   OpName,

@@ -1,3 +1,5 @@
-export * from './attention.ts';
+export * from './attrs.ts';
 export * from './node.ts';
 export * from './ops.ts';
+export * from './rules/attention.ts';
+export { imageAxes, imageShape, imageSizes, windowSize } from './rules/image.ts';

@@ -1,6 +1,7 @@
 /** The IR: immutable nodes `{ op, inputs, attrs, shape, dtype }`, checked when made. */
 import { type DType, invariant, type Shape, sizeOf, type TypedArray } from '../base/index.ts';
-import { type Attrs, type OpName, ops } from './ops.ts';
+import type { Attrs, OpName } from './attrs.ts';
+import { ops } from './ops.ts';
 
 /**
  * Elements in memory, or the promise of them: a variable's array is allocated at its first use, so a model can be

@@ -8,8 +8,8 @@ import {
   ShapeError,
   sameShape,
   sizeOf,
-} from '../base/index.ts';
-import type { Operand } from './ops.ts';
+} from '../../base/index.ts';
+import type { Operand } from '../attrs.ts';
 
 /**
  * softmax(q k' scale + mask) v over [batch, step, head, feature] operands: as projections give them, so that heads need
@@ -45,7 +45,7 @@ export function inferAttention(inputs: readonly Operand[], attrs: AttentionAttrs
   const op = 'attention';
   const [q, k, v] = inputs as [Operand, Operand, Operand];
   for (const x of [q, k, v])
-    if (!x || x.shape.length !== 4)
+    if (x?.shape.length !== 4)
       throw new ShapeError('SHAPE_RANK', `[${op}] q, k and v have 4 dimensions, got ${formatShape(x?.shape ?? [])}`, {
         op,
         expected: 4,
