@@ -2,7 +2,8 @@
 import { broadcastShapes, DTypeError, normalizeAxis, promote } from '../base/index.ts';
 import * as build from '../graph/build.ts';
 import { constantNode, makeNode, type Node } from '../graph/index.ts';
-import { align, Tensor, type TensorLike } from './tensor.ts';
+import { align } from './operands.ts';
+import { Tensor, type TensorLike } from './tensor.ts';
 
 /** y[.., j, ..] = x[.., index[.., j, ..], ..] along `axis`; index has x's shape outside it (torch.gather). */
 export function gather(x: Tensor, axis: number, index: Tensor): Tensor {

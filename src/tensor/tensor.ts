@@ -5,7 +5,6 @@
 import { gradients } from '../autograd/backward.ts';
 import {
   ArgumentError,
-  broadcastShapes,
   type DType,
   DTypeError,
   dtypes,
@@ -13,15 +12,16 @@ import {
   isFloat,
   normalizeAxes,
   normalizeAxis,
-  promote,
   type Shape,
   ShapeError,
   sizeOf,
   type TypedArray,
 } from '../base/index.ts';
 import * as build from '../graph/build.ts';
-import { constantNode, makeNode, type Node, type OpName, Storage, sourceNode } from '../graph/index.ts';
+import { makeNode, type Node, type OpName, Storage, sourceNode } from '../graph/index.ts';
 import { dataOf, flush, labelStorage, realizedNode, scheduleInitial, scheduleUpdate } from './engine.ts';
+import * as movement from './movement.ts';
+import { align, matmul } from './operands.ts';
 
 /** Anything that can stand where a tensor is expected in arithmetic. */
 export type TensorLike = Tensor | number;
@@ -330,31 +330,11 @@ export class Tensor {
 
   /** Same elements, new shape; one dimension may be -1. */
   reshape(...dims: number[] | [Shape]): Tensor {
-    const shape = [...(Array.isArray(dims[0]) ? dims[0] : (dims as number[]))];
-    const free = shape.indexOf(-1);
-    if (free >= 0) {
-      const rest = shape.reduce((n, d, i) => (i === free ? n : n * d), 1);
-      shape[free] = rest === 0 ? 0 : this.size / rest;
-      if (!Number.isInteger(shape[free]))
-        throw new ShapeError('SHAPE_MISMATCH', `[reshape] ${formatShape(this.shape)} does not divide into ${dims}`, {
-          op: 'reshape',
-          got: dims,
-        });
-    }
-    if (shape.some((d) => !Number.isInteger(d) || d < 0))
-      throw new ShapeError('SHAPE_INVALID', `[reshape] dimensions must be non-negative integers, got ${dims}`, {
-        op: 'reshape',
-        got: dims,
-      });
-    return new Tensor(build.reshape(this.#node, shape));
+    return new Tensor(movement.reshape(this.#node, Array.isArray(dims[0]) ? dims[0] : (dims as number[])));
   }
   /** Merges axes startAxis .. endAxis into one. */
   flatten(startAxis = 0, endAxis = -1): Tensor {
-    if (this.rank === 0) return this.reshape(1);
-    const a = normalizeAxis(startAxis, this.rank, 'flatten');
-    const b = normalizeAxis(endAxis, this.rank, 'flatten');
-    const merged = this.shape.slice(a, b + 1).reduce((n, d) => n * d, 1);
-    return this.reshape([...this.shape.slice(0, a), merged, ...this.shape.slice(b + 1)]);
+    return new Tensor(movement.flatten(this.#node, startAxis, endAxis));
   }
   /** Inserts an axis of size 1 at `axis`. */
   unsqueeze(axis: number): Tensor {
@@ -368,17 +348,7 @@ export class Tensor {
   }
   /** Axes in a new order. */
   permute(...axes: number[]): Tensor {
-    const list = axes.map((a) => normalizeAxis(a, this.rank, 'permute'));
-    if (list.length !== this.rank || new Set(list).size !== this.rank)
-      throw new ArgumentError(
-        'AXES_INVALID',
-        `[permute] needs each axis of ${formatShape(this.shape)} once, got ${axes}`,
-        {
-          op: 'permute',
-          got: axes,
-        },
-      );
-    return new Tensor(build.permute(this.#node, list));
+    return new Tensor(movement.permute(this.#node, axes));
   }
   /** Two axes exchanged (the last two by default). */
   transpose(a = -2, b = -1): Tensor {
@@ -387,45 +357,11 @@ export class Tensor {
   }
   /** Broadcast to `shape` (NumPy rules). */
   expand(shape: Shape): Tensor {
-    if (broadcastShapes(this.shape, shape, 'expand').join() !== shape.join())
-      throw new ShapeError(
-        'SHAPE_BROADCAST',
-        `[expand] ${formatShape(this.shape)} does not broadcast to ${formatShape(shape)}`,
-        {
-          op: 'expand',
-          expected: shape,
-          got: this.shape,
-        },
-      );
-    return new Tensor(build.broadcastTo(this.#node, shape));
+    return new Tensor(movement.expand(this.#node, shape));
   }
   /** Elements [start, stop) of one axis with a step, as Python's x[start:stop:step] (negative counts from the end). */
   slice(axis: number, start?: number, stop?: number, step = 1): Tensor {
-    const a = normalizeAxis(axis, this.rank, 'slice');
-    if (!Number.isInteger(step) || step === 0)
-      throw new ArgumentError('STEP_INVALID', `[slice] step must be a non-zero integer, got ${step}`, {
-        op: 'slice',
-        got: step,
-      });
-    const size = this.shape[a] as number;
-    const low = step > 0 ? 0 : -1;
-    const high = step > 0 ? size : size - 1;
-    const clip = (v: number): number => Math.min(high, Math.max(low, v < 0 ? v + size : v));
-    const first = start === undefined ? (step > 0 ? 0 : size - 1) : clip(start);
-    const last = stop === undefined ? (step > 0 ? size : -1) : clip(stop);
-    const count = Math.max(0, Math.ceil((last - first) / step));
-    const at = (v: number, other: number[]): number[] => other.map((o, i) => (i === a ? v : o));
-    const zeros = this.shape.map(() => 0);
-    return new Tensor(
-      build.slice(this.#node, {
-        start: at(count === 0 ? 0 : first, zeros),
-        step: at(
-          step,
-          zeros.map(() => 1),
-        ),
-        count: at(count, [...this.shape]),
-      }),
-    );
+    return new Tensor(movement.slice(this.#node, axis, start, stop, step));
   }
   /** Elements in reverse order along `axes`. */
   flip(axes: Axes): Tensor {
@@ -433,26 +369,14 @@ export class Tensor {
   }
   /** Constant border: `widths` gives [before, after] for each of the last axes, outermost first. */
   pad(widths: readonly (readonly [number, number])[], value = 0): Tensor {
-    if (widths.length > this.rank || widths.flat().some((w) => !Number.isInteger(w) || w < 0))
-      throw new ArgumentError(
-        'PADDING_INVALID',
-        `[pad] ${JSON.stringify(widths)} does not fit ${formatShape(this.shape)}`,
-        {
-          op: 'pad',
-          got: widths,
-        },
-      );
-    const lead = new Array<number>(this.rank - widths.length).fill(0);
-    const before = [...lead, ...widths.map((w) => w[0])];
-    const after = [...lead, ...widths.map((w) => w[1])];
-    return new Tensor(build.pad(this.#node, before, after, value));
+    return new Tensor(movement.pad(this.#node, widths, value));
   }
 
   // --- contraction ---------------------------------------------------------------------------------------------
 
   /** Matrix product with torch.matmul's rules: 1-D operands are vectors, leading axes broadcast. */
   matmul(other: Tensor): Tensor {
-    return new Tensor(matmulNodes(this.#node, other.node));
+    return new Tensor(matmul(this.#node, other.node));
   }
 
   // --- helpers -------------------------------------------------------------------------------------------------
@@ -557,51 +481,6 @@ function reachableLeaves(root: Node): Tensor[] {
 
 function dropAxes(x: Tensor, axes: readonly number[], options?: ReduceOptions): Tensor {
   return options?.keepDims ? x : x.reshape(x.shape.filter((_, i) => !axes.includes(i)));
-}
-
-/** Two operands brought to one dtype and shape. A JavaScript number takes the tensor's dtype where it can. */
-export function align(op: string, x: Node, other: TensorLike, least?: DType): [Node, Node] {
-  if (typeof other === 'number') {
-    const base = x.dtype === 'bool' || x.dtype === 'u8' ? 'i32' : x.dtype;
-    const wide = Number.isInteger(other) || isFloat(base) ? base : 'f32';
-    const dtype = least ? promote(wide, least) : wide;
-    const a = build.cast(x, dtype);
-    return [a, constantNode(other, a.shape, dtype)];
-  }
-  const y = other.node;
-  const both = promote(x.dtype, y.dtype);
-  const dtype = least ? promote(both, least) : both;
-  const shape = broadcastShapes(x.shape, y.shape, op);
-  return [build.broadcastTo(build.cast(x, dtype), shape), build.broadcastTo(build.cast(y, dtype), shape)];
-}
-
-function matmulNodes(a: Node, b: Node): Node {
-  if (a.shape.length === 0 || b.shape.length === 0)
-    throw new ShapeError('SHAPE_RANK', '[matmul] operands must have at least one dimension', { op: 'matmul' });
-  if (a.shape.length === 1)
-    return dropLast(matmulNodes(build.reshape(a, [1, a.shape[0] as number]), b), b.shape.length === 1 ? -1 : -2);
-  if (b.shape.length === 1) return dropLast(matmulNodes(a, build.reshape(b, [b.shape[0] as number, 1])), -1);
-  const product = { transA: false, transB: false };
-  // (..., M, K) x (K, N): one product with the leading axes folded into M.
-  if (b.shape.length === 2 && a.shape.length > 2) {
-    const rows = sizeOf(a.shape.slice(0, -1));
-    const y = makeNode('matmul', [build.reshape(a, [rows, a.shape.at(-1) as number]), b], product);
-    return build.reshape(y, [...a.shape.slice(0, -1), b.shape[1] as number]);
-  }
-  const lead = broadcastShapes(a.shape.slice(0, -2), b.shape.slice(0, -2), 'matmul');
-  return makeNode(
-    'matmul',
-    [build.broadcastTo(a, [...lead, ...a.shape.slice(-2)]), build.broadcastTo(b, [...lead, ...b.shape.slice(-2)])],
-    product,
-  );
-}
-
-function dropLast(x: Node, axis: number): Node {
-  const drop = x.shape.length + axis;
-  return build.reshape(
-    x,
-    x.shape.filter((_, i) => i !== drop),
-  );
 }
 
 /** A source over host data; no copy. */
