@@ -281,11 +281,20 @@ export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilog
 
 // An input gradient of a strided convolution is finished line by line; below this many channels lines are too short.
 const MIN_CHANNELS = 16;
+// Maps this small are computed position by position, all images together (native/kernels/conv2d.cpp): finished tiles are
+// lines a whole image apart, often a power of two, and applying more than a store to them thrashes the cache.
+const SMALL_MAP = 64;
+const SMALL_MAP_IMAGES = 8;
 
 /** Sums of products over two operands. */
 export const isContraction = (node: Node): boolean =>
   node.op === 'matmul' || node.op === 'conv2d' || node.op === 'conv2dInputGrad';
 
 /** Kernels that hand finished tiles on. */
-const takesEpilogue = (node: Node): boolean =>
-  isContraction(node) && (node.op !== 'conv2dInputGrad' || (node.shape.at(-1) as number) >= MIN_CHANNELS);
+function takesEpilogue(node: Node): boolean {
+  if (node.op === 'matmul') return true;
+  if (!isContraction(node)) return false;
+  const [n, h, w, channels] = node.shape as [number, number, number, number];
+  if (node.op === 'conv2dInputGrad' && channels < MIN_CHANNELS) return false;
+  return h * w === 1 || h * w > SMALL_MAP || n < SMALL_MAP_IMAGES;
+}
