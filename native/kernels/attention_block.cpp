@@ -11,14 +11,6 @@ namespace {
 constexpr int64_t kDepth = 128;  // rows of B that stay in the first cache while the rows of a block pass
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 
-/** e^x for x <= 0; 0 below the smallest normal number, NaN for NaN. */
-inline Vec exp_weight(Vec x) {
-  using namespace math;
-  const auto [r, n] = reduce_ln2(max(f(-87.3f), x));
-  const Vec y = fma(r * r, exp_tail(r), r) + f(1.0f);
-  return select(lt(x, f(-87.3f)), Vec::zero(), y * power_of_two(n));
-}
-
 }  // namespace
 
 Attention::Attention(const Call& call, size_t first)

@@ -34,6 +34,7 @@ namespace cambium {
   X(embedding, "embedding", 2, 1, false, "rows width count")                                                \
   X(embedding_grad, "embedding-grad", 2, 1, false, "rows width count")                                      \
   X(argmax, "argmax", 1, 1, false, "outer count inner")                                                     \
+  X(log_sum_exp, "log-sum-exp", 1, 1, false, "outer count")                                                 \
   X(sum_i32, "sum-i32", 1, 1, false, "outer count inner")                                                   \
   X(max_i32, "max-i32", 1, 1, false, "outer count inner")                                                   \
   X(check_finite, "check-finite", 1, 0, false, "id length")                                                 \

@@ -200,6 +200,10 @@ class Checker {
         needs(in(0), product({a(0), a(1), a(2)}));
         output(product({a(0), a(2)}));
         break;
+      case Kernel::log_sum_exp:
+        needs(in(0), product({a(0), a(1)}));
+        output(a(0));
+        break;
       case Kernel::check_finite:
         needs(in(0), product({a(1)}));
         break;

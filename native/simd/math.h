@@ -49,6 +49,14 @@ inline Vec exp(Vec x) {
   return y * power_of_two(half) * power_of_two(n - half);
 }
 
+/** e^x for x <= 0; 0 below the smallest normal number, NaN for NaN. */
+inline Vec exp_weight(Vec x) {
+  using namespace math;
+  const auto [r, n] = reduce_ln2(max(f(-87.3f), x));
+  const Vec y = fma(r * r, exp_tail(r), r) + f(1.0f);
+  return select(lt(x, f(-87.3f)), Vec::zero(), y * power_of_two(n));
+}
+
 /** e^x - 1, exact near 0. */
 inline Vec expm1(Vec x) {
   using namespace math;

@@ -24,7 +24,7 @@ import {
   unary,
   where,
 } from '../graph/build.ts';
-import { type Attrs, type ConvAttrs, imageSizes, makeNode, type Node, type OpName } from '../graph/index.ts';
+import { type Attrs, type ConvAttrs, imageSizes, iotaNode, makeNode, type Node, type OpName } from '../graph/index.ts';
 import { attentionGradients } from './attention.ts';
 
 interface Flow {
@@ -197,6 +197,7 @@ export const gradientRules: { readonly [K in OpName]: Rule<K> } = {
     ];
   },
   argmax: none,
+  logSumExp: unaryRule((g, x, y) => mul(expand(g, x.shape), unary('exp', sub(x, expand(y, x.shape))))),
   detach: none,
   reshape: ({ grad, inputs }) => [() => reshape(grad, (inputs[0] as Node).shape)],
   permute: ({ grad, attrs }) => {
@@ -284,6 +285,11 @@ export const gradientRules: { readonly [K in OpName]: Rule<K> } = {
   attentionGrad: () => [0, 1, 2, 3, 4].map(() => second('attention')),
   gather: ({ grad, inputs, attrs: { axis } }) => {
     const [x, index] = inputs as [Node, Node];
+    // One element of each row: a comparison fuses with its neighbours and needs no zeros to add to.
+    if (index.shape[axis] === 1) {
+      const hit = binary('eq', iotaNode(x.shape, axis), expand(index, x.shape));
+      return [() => where(hit, expand(grad, x.shape), zero(x)), undefined];
+    }
     return [() => makeNode('scatterAdd', [index, grad], { axis, size: x.shape[axis] as number }), undefined];
   },
   scatterAdd: ({ grad, inputs, attrs: { axis } }) => [

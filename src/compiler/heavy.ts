@@ -173,6 +173,10 @@ const kernels: { readonly [K in OpName]?: (node: Node<K>, views: readonly View[]
     const { outer, axis, inner } = alongAxis(shapeOf(node, 0), node.attrs.axis);
     return { kernel: 'argmax', attrs: { outer, count: axis, inner } };
   },
+  logSumExp: (node) => ({
+    kernel: 'log-sum-exp',
+    attrs: { outer: sizeOf(node.shape), count: shapeOf(node, 0).at(-1) as number },
+  }),
   sum: (node) => ({ kernel: 'sum-i32', attrs: reductionForm(node) }),
   max: (node) => ({ kernel: 'max-i32', attrs: reductionForm(node) }),
 };

@@ -75,6 +75,8 @@ export interface OpAttrs {
   // reductions; the reduced axes stay as size 1
   sum: { axes: readonly number[] };
   max: { axes: readonly number[] };
+  /** log(sum(exp(x))) over the last axis, kept as size 1; for rows too long to be fused. */
+  logSumExp: NoAttrs;
   /** Index of the first maximum along `axis` (kept as size 1), i32; NaN wins. */
   argmax: { axis: number };
   // movement

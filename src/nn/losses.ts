@@ -1,6 +1,6 @@
 /** Losses, with PyTorch's definitions and reductions. */
 import { ArgumentError, DTypeError, formatShape, isFloat, ShapeError, sameShape } from '../base/index.ts';
-import { iota, type Tensor, where } from '../tensor/index.ts';
+import { gather, iota, type Tensor, where } from '../tensor/index.ts';
 import { logSoftmax, softplus } from './functional.ts';
 import { probability } from './options.ts';
 
@@ -34,7 +34,26 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
   const { labelSmoothing = 0, ...rest } = options;
   probability('crossEntropy', 'labelSmoothing', labelSmoothing);
   checkClasses('crossEntropy', logits, target, rest.classWeights);
-  return pickedLoss(logSoftmax(classesLast(logits)), target, rest, labelSmoothing);
+  const x = classesLast(logits);
+  if ((x.shape.at(-1) as number) > LONG_ROW && !rest.classWeights) return longLoss(x, target, rest, labelSmoothing);
+  return pickedLoss(logSoftmax(x), target, rest, labelSmoothing);
+}
+
+// Rows of more classes (a vocabulary) do not stay in the first cache through a fused softmax.
+const LONG_ROW = 4096;
+
+/** The same for x (..., C) with many classes: x is read once forward and once backward, and no probabilities are kept. */
+function longLoss(x: Tensor, target: Tensor, options: ClassLossOptions, labelSmoothing: number): Tensor {
+  const { ignoreIndex = -100, reduction = 'mean' } = options;
+  const label = target.cast('i32');
+  const valid = label.ge(0).and(label.lt(x.shape.at(-1) as number));
+  const ignored = label.eq(ignoreIndex);
+  const total = x.logSumExp();
+  const picked = gather(x, -1, where(valid, label, 0).unsqueeze(-1)).squeeze(-1);
+  const nll = total.sub(picked);
+  const loss = labelSmoothing > 0 ? nll.mul(1 - labelSmoothing).add(total.sub(x.mean(-1)).mul(labelSmoothing)) : nll;
+  const each = where(ignored, 0, where(valid, loss, Number.NaN));
+  return reduction === 'mean' ? each.sum().div(where(ignored, 0, 1).sum()) : reduce(each, reduction);
 }
 
 /** -logProbabilities[target]: what is left of the cross-entropy after logSoftmax. Shapes and targets as there. */

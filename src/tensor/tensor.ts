@@ -320,6 +320,12 @@ export class Tensor {
   min(axes?: Axes, options?: ReduceOptions): Tensor {
     return this.neg().max(axes, options).neg();
   }
+  /** log(sum(exp(x))) along `axis` without overflow, as torch.logsumexp. */
+  logSumExp(axis = -1, options?: ReduceOptions): Tensor {
+    const a = normalizeAxis(axis, this.rank, 'logSumExp');
+    const last = new Tensor(makeNode('logSumExp', [this.#float().transpose(a, -1).node]));
+    return dropAxes(last.transpose(a, -1), [a], options);
+  }
   /** Index of the first maximum along `axis`, i32; NaN counts as the maximum. */
   argmax(axis = -1, options?: ReduceOptions): Tensor {
     const a = normalizeAxis(axis, this.rank, 'argmax');

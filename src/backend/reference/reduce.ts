@@ -1,6 +1,6 @@
 /** Reductions, accumulated in double. */
 import { sizeOf, type TypedArray } from '../../base/index.ts';
-import { type Call, type Evaluate, forEachRow, rowMajor, value } from './arrays.ts';
+import { type Call, type Evaluate, forEachRow, type PlainEvaluate, rowMajor, value } from './arrays.ts';
 
 /** Takes `run` elements of `data` in: into results[to] when `along` is 0, else into as many results side by side. */
 type Row = (results: Float64Array, to: number, along: number, data: TypedArray, from: number, run: number) => void;
@@ -50,4 +50,17 @@ const argmax: Evaluate<'argmax'> = ({ inputs, attrs: { axis }, shape, out }) => 
   }
 };
 
-export const reductions = { sum, max, argmax };
+const logSumExp: PlainEvaluate = ({ inputs, out }) => {
+  const { data, shape } = value(inputs, 0);
+  const count = shape.at(-1) as number;
+  for (let i = 0; i < out.length; i++) {
+    const row = data.subarray(i * count, (i + 1) * count);
+    let top = Number.NEGATIVE_INFINITY;
+    for (const v of row) top = Math.max(top, v);
+    let total = 0;
+    for (const v of row) total += Math.exp(v - top);
+    out[i] = Number.isFinite(top) ? top + Math.log(total) : top;
+  }
+};
+
+export const reductions = { sum, max, argmax, logSumExp };

@@ -115,3 +115,18 @@ export const argmax: OpInfo<'argmax'> = {
     return { shape: x.shape.map((d, i) => (i === axis ? 1 : d)), dtype: 'i32' };
   },
 };
+
+export const logSumExp: OpInfo<'logSumExp'> = {
+  kind: 'heavy',
+  arity: 1,
+  infer: (inputs) => {
+    const x = input(inputs, 0);
+    wantFloat('logSumExp', x);
+    if (x.shape.length === 0)
+      throw new ShapeError('SHAPE_RANK', '[logSumExp] needs at least one dimension, got a scalar', {
+        op: 'logSumExp',
+        got: x.shape,
+      });
+    return { shape: [...x.shape.slice(0, -1), 1], dtype: x.dtype };
+  },
+};

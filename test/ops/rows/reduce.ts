@@ -59,3 +59,6 @@ for (const [shape, axes] of [...reductions, ...empty]) {
   opCase('max', { inputs: [integers], attrs: { axes }, gradient: false });
   opCase('argmax', { inputs: [{ shape }], attrs: { axis: axes[0] as number }, gradient: false });
 }
+
+for (const shape of [[1], [7], [3, 16], [2, 3, 33], [2, 4096], [3, 5001], [4, 0], [0, 4]])
+  opCase('logSumExp', { inputs: [{ shape }], bound: { absolute: 4e-6 } });
