@@ -20,10 +20,9 @@ describe('cross-entropy over 5003 classes', () => {
   test.each(['mean', 'sum', 'none'] as const)('%s: as logSoftmax and nllLoss', async (reduction) => {
     const want = await lossAndGrad((x) => nllLoss(logSoftmax(x), target, { reduction }));
     const got = await lossAndGrad((x) => crossEntropy(x, target, { reduction }));
-    want.loss.forEach((v, i) => expect(got.loss[i]).toBeCloseTo(v, 4));
-    Array.from(want.grad).forEach((v, i) => {
+    for (const [i, v] of want.loss.entries()) expect(got.loss[i]).toBeCloseTo(v, 4);
+    for (const [i, v] of want.grad.entries())
       if (!(Math.abs((got.grad[i] as number) - v) <= 2e-6)) expect.fail(`gradient ${i}: ${got.grad[i]} against ${v}`);
-    });
   });
 
   test('label smoothing: as the mean over all classes', async () => {
@@ -34,10 +33,9 @@ describe('cross-entropy over 5003 classes', () => {
         .add(logSoftmax(x).mean(-1).mul(-0.1).mul(target.ne(-100))),
     );
     const got = await lossAndGrad((x) => crossEntropy(x, target, { ...options, labelSmoothing: 0.1 }));
-    want.loss.forEach((v, i) => expect(got.loss[i]).toBeCloseTo(v, 4));
-    Array.from(want.grad).forEach((v, i) => {
+    for (const [i, v] of want.loss.entries()) expect(got.loss[i]).toBeCloseTo(v, 4);
+    for (const [i, v] of want.grad.entries())
       if (!(Math.abs((got.grad[i] as number) - v) <= 2e-6)) expect.fail(`gradient ${i}: ${got.grad[i]} against ${v}`);
-    });
   });
 
   test('a target outside the classes gives NaN', async () => {
