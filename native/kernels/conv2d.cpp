@@ -4,6 +4,7 @@
 #include "conv2d_depthwise.h"
 #include "conv2d_geometry.h"
 #include "gemm.h"
+#include "winograd.h"
 
 namespace cambium::CAMBIUM_ISA {
 namespace {
@@ -264,6 +265,8 @@ void conv2d_forward(const Conv2dArgs& a, const float* x, const float* weight, fl
     return gemm({1, a.n * a.oh * a.ow, a.oc, a.ic, false, true, a.ic, a.ic, a.oc, 0, 0, 0, x, weight, y}, par, sink);
   }
   if (depthwise(a)) return depthwise_gather(a, false, x, weight, y, par, sink);
+  if (const int tile = winograd_tile(a, ConvPass::forward))
+    return winograd_gather(a, tile, false, x, weight, y, par, sink);
   convolve({a, false, x, weight, y, a.ic / a.groups, a.oc / a.groups, a.ic, a.oc}, par, sink);
 }
 
@@ -274,6 +277,8 @@ void conv2d_input_grad(const Conv2dArgs& a, const float* gy, const float* weight
     return gemm({1, a.n * a.ih * a.iw, a.ic, a.oc, false, false, a.oc, a.ic, a.ic, 0, 0, 0, gy, weight, gx}, par, sink);
   }
   if (depthwise(a)) return depthwise_gather(a, true, gy, weight, gx, par, sink);
+  if (const int tile = winograd_tile(a, ConvPass::input_grad))
+    return winograd_gather(a, tile, true, gy, weight, gx, par, sink);
   convolve({a, true, gy, weight, gx, a.oc / a.groups, a.ic / a.groups, a.oc, a.ic}, par, sink);
 }
 

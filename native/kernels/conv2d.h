@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "../runtime/conv_algorithm.h"
 #include "../runtime/parallel.h"
 #include "tile.h"
 
@@ -15,6 +16,7 @@ namespace cambium {
 struct Conv2dArgs {
   int64_t n = 0, ih = 0, iw = 0, ic = 0, oh = 0, ow = 0, oc = 0, kh = 0, kw = 0;
   int64_t stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0, dil_h = 1, dil_w = 1, groups = 1;
+  ConvAlgorithm algorithm = ConvAlgorithm::automatic;
 };
 
 // Forward: sink rows are (n * oh + oy) * ow + ox, columns oc. Input gradient: rows (n * ih + iy) * iw + ix, columns ic.

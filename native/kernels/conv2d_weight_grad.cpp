@@ -3,6 +3,7 @@
 
 #include "conv2d_depthwise.h"
 #include "conv2d_geometry.h"
+#include "winograd.h"
 
 namespace cambium::CAMBIUM_ISA {
 namespace {
@@ -138,6 +139,7 @@ void combine(const Plan& p, int64_t taps, const float* sums, int64_t split_strid
 void conv2d_weight_grad(const Conv2dArgs& a, const float* x, const float* gy, float* gw, const Parallel& par) {
   if (a.oc <= 0 || a.ic <= 0) return;
   if (depthwise(a)) return depthwise_weight_grad(a, x, gy, gw, par);
+  if (const int tile = winograd_tile(a, ConvPass::weight_grad)) return winograd_weight_grad(a, tile, x, gy, gw, par);
   const Plan p = make_plan(a);
   const int64_t taps = a.kh * a.kw, pixels = a.n * a.oh * a.ow, tiles = a.groups * p.blocks * p.panels;
   const int64_t tile = p.rows * kNR, kept = p.splits > 1 ? p.splits * tiles * tile : 0;

@@ -30,6 +30,7 @@ Conv2dArgs conv2d_args(const Call& call) {
   for (int64_t* field : {&args.n, &args.ih, &args.iw, &args.ic, &args.oh, &args.ow, &args.oc, &args.kh, &args.kw,
                          &args.stride_h, &args.stride_w, &args.pad_h, &args.pad_w, &args.dil_h, &args.dil_w, &args.groups})
     *field = call.attr(i++);
+  args.algorithm = conv_algorithm();
   return args;
 }
 

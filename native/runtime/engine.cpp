@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "conv_algorithm.h"
 #include "error.h"
 #include "fused_plan.h"
 #if defined(__linux__)
@@ -26,7 +27,9 @@ int default_threads() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-Engine::Engine() : kernels_(&select_kernels(isa_)), pool_(default_threads()) {}
+Engine::Engine() : kernels_(&select_kernels(isa_)), pool_(default_threads()) {
+  conv_algorithm();  // a wrong CAMBIUM_CONV is told now, not in the middle of a step
+}
 
 int Engine::threads() const { return wanted_threads_ > 0 ? wanted_threads_.load() : default_threads(); }
 

@@ -1,5 +1,6 @@
 // Checks the convolution kernels against double-precision loops: strides, dilation, padding, groups, sinks, threads.
 // Build and run: native/test/gemm_build.sh conv_test   (add asan for the sanitizers)
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -27,6 +28,10 @@ struct Buffer {
   float* data;
 };
 
+/** Error of Winograd's convolution relative to the largest sum of magnitudes, for tiles of 2 and of 4. */
+double winograd_limit(int tile) { return tile == 2 ? 1e-6 : 3e-6; }
+double worst[2] = {};
+
 struct Expected {
   std::vector<double> sum, size;
   std::vector<int64_t> terms;
@@ -35,10 +40,16 @@ struct Expected {
     const size_t i = static_cast<size_t>(at);
     sum[i] += a * b, size[i] += std::fabs(a * b), ++terms[i];
   }
-  const char* compare(const float* got) const {
+  /** `winograd`: the side of its tiles. It adds and subtracts whole tiles, so its errors follow their largest size. */
+  const char* compare(const float* got, int winograd) const {
+    double largest = 0;
+    for (double s : size) largest = std::max(largest, s);
     for (size_t i = 0; i < sum.size(); ++i) {
-      const double limit = 2 * std::sqrt(static_cast<double>(terms[i])) * 0x1p-24 * size[i] + 1e-30;
-      if (!(std::fabs(static_cast<double>(got[i]) - sum[i]) <= limit)) return "value";
+      const double root = std::sqrt(static_cast<double>(terms[i]));
+      const double limit = winograd ? winograd_limit(winograd) * largest : 2 * root * 0x1p-24 * size[i] + 1e-30;
+      const double error = std::fabs(static_cast<double>(got[i]) - sum[i]);
+      if (winograd && largest > 0) worst[winograd / 4] = std::max(worst[winograd / 4], error / largest);
+      if (!(error <= limit)) return "value";
     }
     return nullptr;
   }
@@ -90,8 +101,7 @@ Data make_data(const Conv2dArgs& a, int64_t shift) {
   return d;
 }
 
-void check(const Conv2dArgs& a, int64_t shift = 0) {
-  const Data d = make_data(a, shift);
+void check_algorithm(const Conv2dArgs& a, int64_t shift, const Data& d, int winograd) {
   for (const auto& isa : test_isas()) {
     const char* wrong = nullptr;
     const auto gather = [&](const char* what, const Expected& want, int64_t cols, const auto& kernel) {
@@ -104,7 +114,7 @@ void check(const Conv2dArgs& a, int64_t shift = 0) {
           SinkState state{out.data, cols, &seen};
           const TileSink sink{collect, &state};
           kernel(with_sink ? nullptr : out.data, par, with_sink ? &sink : nullptr);
-          if (want.compare(out.data)) wrong = what;
+          if (want.compare(out.data, winograd)) wrong = what;
           for (int count : seen)
             if (count != 1) wrong = "sink coverage";
           if (reference.empty()) reference.assign(out.data, out.data + out.size);
@@ -122,17 +132,30 @@ void check(const Conv2dArgs& a, int64_t shift = 0) {
       const TestParallel par(threads);
       const Buffer out(d.w.size, shift, false);
       isa.conv2d_weight_grad(a, d.x.data, d.y.data, out.data, par);
-      if (d.weight.compare(out.data)) wrong = "weight grad";
+      if (d.weight.compare(out.data, winograd)) wrong = "weight grad";
       if (reference.empty()) reference.assign(out.data, out.data + out.size);
       else if (std::memcmp(reference.data(), out.data, reference.size() * 4) != 0) wrong = "weight grad differs between threads";
     }
     ++(wrong ? failed : passed);
     if (wrong)
-      std::printf("FAIL %s %s: n %ld x %ldx%ldx%ld y %ldx%ldx%ld k %ldx%ld stride %ld,%ld pad %ld,%ld dil %ld,%ld groups %ld\n",
-                  isa.name, wrong, (long)a.n, (long)a.ih, (long)a.iw, (long)a.ic, (long)a.oh, (long)a.ow, (long)a.oc,
+      std::printf("FAIL %s winograd %d %s: n %ld x %ldx%ldx%ld y %ldx%ldx%ld k %ldx%ld stride %ld,%ld pad %ld,%ld dil %ld,%ld groups %ld\n",
+                  isa.name, winograd, wrong, (long)a.n, (long)a.ih, (long)a.iw, (long)a.ic, (long)a.oh, (long)a.ow, (long)a.oc,
                   (long)a.kh, (long)a.kw, (long)a.stride_h, (long)a.stride_w, (long)a.pad_h, (long)a.pad_w, (long)a.dil_h,
                   (long)a.dil_w, (long)a.groups);
   }
+}
+
+void check(Conv2dArgs a, int64_t shift = 0) {
+  const Data d = make_data(a, shift);
+  a.algorithm = ConvAlgorithm::direct;
+  check_algorithm(a, shift, d, 0);
+  if (a.kh != 3 || a.kw != 3 || a.stride_h != 1 || a.stride_w != 1 || a.dil_h != 1 || a.dil_w != 1 || a.groups != 1 ||
+      a.n * a.ih * a.iw * a.ic * a.oh * a.ow * a.oc == 0)
+    return;
+  a.algorithm = ConvAlgorithm::winograd2;
+  check_algorithm(a, shift, d, 2);
+  a.algorithm = ConvAlgorithm::winograd4;
+  check_algorithm(a, shift, d, 4);
 }
 
 /** Derives oh, ow from the padding of both sides, bottom and right `extra` larger. */
@@ -194,6 +217,17 @@ int main() {
     a.ic = 0;
     check(a);
   }
+  // Every tile edge, with padding on no side, both sides, or more below and to the right.
+  for (int64_t h = 3; h <= 10; ++h)
+    for (int64_t pad : {0, 1, 2}) {
+      check(shape(2, h, 13 - h, 18, 19, 3, 1, pad), h % 3);
+      check(shape(1, h, 7, 5, 33, 3, 1, pad, 1, 1, 1), pad);
+    }
+  check(shape(5, 8, 8, 70, 260, 3, 1, 1), 1);    // panels of weights transformed as used
+  check(shape(3, 22, 18, 130, 140, 3, 1, 1), 2); // two column blocks, several tasks of tiles
+  check(shape(2, 4, 5, 300, 70, 3, 1, 1), 1);    // several chunks of channels
+  check(shape(4, 24, 24, 30, 20, 3, 1, 1), 3);   // weight gradient in splits
+  std::printf("Winograd's worst error of the largest sum of magnitudes: 2x2 %.1e, 4x4 %.1e\n", worst[0], worst[1]);
   std::printf("%d passed, %d failed\n", passed, failed);
   return failed != 0;
 }

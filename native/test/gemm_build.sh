@@ -20,7 +20,7 @@ objects=
 rule() {  # source object flags...
   source=$1 object=$2; shift 2
   objects="$objects $object"
-  if [ ! -f "$object" ] || [ -n "$(find simd kernels runtime/parallel.h test -newer "$object" \( -name 'gemm*' -o -name 'conv*' -o -name 'vec*' -o -name 'kernel_bench*' -o -name parallel.h -o -name tile.h \) \( -name '*.h' -o -path "$source" \) | head -n 1)" ]; then
+  if [ ! -f "$object" ] || [ -n "$(find simd kernels runtime/parallel.h test -newer "$object" \( -name 'gemm*' -o -name 'conv*' -o -name 'winograd*' -o -name 'vec*' -o -name 'kernel_bench*' -o -name parallel.h -o -name tile.h \) \( -name '*.h' -o -path "$source" \) | head -n 1)" ]; then
     echo "$source $*"; ${CXX:-g++} $common $has "$@" -c "$source" -o "$object"
   fi
 }
@@ -30,7 +30,7 @@ for isa in $isas; do
     avx2) flags="-mavx2 -mfma" ;;
     *) flags= ;;
   esac
-  for source in kernels/gemm*.cpp kernels/conv2d*.cpp; do
+  for source in kernels/gemm*.cpp kernels/conv2d*.cpp kernels/winograd*.cpp; do
     rule "$source" "$out/$(basename "$source" .cpp)-$isa.o" -DCAMBIUM_ISA=$isa $flags
   done
 done

@@ -120,6 +120,32 @@ void report(const std::string& name, double flops, double bytes, const std::func
   std::fflush(stdout);
 }
 
+/** Medians of runs taken in turn, so that other work on the machine slows all alike. */
+void compare(const std::string& name, double flops, const std::vector<std::pair<const char*, std::function<void()>>>& bodies) {
+  if (name.find(filter) == std::string::npos) return;
+  std::vector<std::vector<double>> times(bodies.size());
+  double spent = 0;
+  for (int rep = 0; rep < 100 && (spent < 0.4 || rep < 5); ++rep)
+    for (size_t i = 0; i < bodies.size(); ++i) {
+      const double start = now();
+      bodies[i].second();
+      const double t = now() - start;
+      if (rep > 0) times[i].push_back(t);
+      spent += t;
+    }
+  std::printf("%-34s", name.c_str());
+  double first = 0;
+  for (size_t i = 0; i < bodies.size(); ++i) {
+    std::sort(times[i].begin(), times[i].end());
+    const double median = times[i][times[i].size() / 2];
+    if (i == 0) first = median;
+    std::printf("  %s %.3f/%.3f ms %.0f%% x%.2f", bodies[i].first, median * 1e3, times[i][0] * 1e3, 100 * flops / median * 1e-9 / peak,
+                first / median);
+  }
+  std::printf("\n");
+  std::fflush(stdout);
+}
+
 /** Floats on huge pages, as the engine's arrays are. */
 class Values {
  public:
@@ -174,6 +200,23 @@ void bench_conv(const TestIsa& isa, const Parallel& par, Conv2dArgs c, const cha
   const Values out(std::max({x.size(), w.size(), y.size()}));
   const double flops = 2.0 * c.n * c.oh * c.ow * c.oc * (c.ic / c.groups) * c.kh * c.kw;
   const double bytes = 4.0 * static_cast<double>(x.size() + w.size() + y.size());
+  if (c.kh == 3 && c.stride_h == 1 && c.groups == 1) {  // each algorithm, in turn
+    const auto each = [&](const char* pass, const auto& kernel) {
+      std::vector<std::pair<const char*, std::function<void()>>> bodies;
+      for (auto [label, algorithm] : {std::pair{"direct", ConvAlgorithm::direct}, std::pair{"2x2", ConvAlgorithm::winograd2},
+                                      std::pair{"4x4", ConvAlgorithm::winograd4}, std::pair{"auto", ConvAlgorithm::automatic}})
+        bodies.emplace_back(label, [&, algorithm = algorithm] {
+          Conv2dArgs args = c;
+          args.algorithm = algorithm;
+          kernel(args);
+        });
+      compare(base + pass, flops, bodies);
+    };
+    each(" forward", [&](const Conv2dArgs& args) { isa.conv2d_forward(args, x.data(), w.data(), out.data(), par, nullptr); });
+    each(" input-grad", [&](const Conv2dArgs& args) { isa.conv2d_input_grad(args, y.data(), w.data(), out.data(), par, nullptr); });
+    each(" weight-grad", [&](const Conv2dArgs& args) { isa.conv2d_weight_grad(args, x.data(), y.data(), out.data(), par); });
+    return;
+  }
   report(base + " forward", flops, bytes, [&] { isa.conv2d_forward(c, x.data(), w.data(), out.data(), par, nullptr); });
   report(base + " input-grad", flops, bytes,
          [&] { isa.conv2d_input_grad(c, y.data(), w.data(), out.data(), par, nullptr); });
@@ -219,15 +262,20 @@ int main(int argc, char** argv) {
   bench_gemm(isa, par, 1, 2048, 3072, 768, false, true);
   bench_gemm(isa, par, 1, 768, 3072, 2048, true, false);
 
-  const auto vgg = [&](int64_t map, int64_t ic, int64_t oc) {
+  const auto vgg = [&](int64_t map, int64_t ic, int64_t oc, int64_t n = 64) {
     char label[60];
-    std::snprintf(label, sizeof label, "%ldx%ld %ld->%ld", (long)map, (long)map, (long)ic, (long)oc);
+    std::snprintf(label, sizeof label, n == 64 ? "%ldx%ld %ld->%ld" : "%ldx%ld %ld->%ld batch %ld", (long)map, (long)map, (long)ic, (long)oc, (long)n);
     Conv2dArgs c;
-    c.n = 64, c.ih = c.iw = c.oh = c.ow = map, c.ic = ic, c.oc = oc, c.kh = c.kw = 3, c.pad_h = c.pad_w = 1;
+    c.n = n, c.ih = c.iw = c.oh = c.ow = map, c.ic = ic, c.oc = oc, c.kh = c.kw = 3, c.pad_h = c.pad_w = 1;
     bench_conv(isa, par, c, label);
   };
   vgg(32, 3, 64), vgg(32, 64, 64), vgg(16, 64, 128), vgg(16, 128, 128), vgg(8, 128, 256), vgg(8, 256, 256);
   vgg(4, 256, 512), vgg(4, 512, 512), vgg(2, 512, 512);
+  vgg(32, 64, 64, 16), vgg(16, 64, 128, 16), vgg(16, 128, 128, 16), vgg(8, 128, 256, 16), vgg(8, 256, 256, 16);
+  vgg(4, 256, 512, 16), vgg(4, 512, 512, 16), vgg(2, 512, 512, 16);
+  vgg(224, 3, 64, 8), vgg(224, 64, 64, 8), vgg(112, 64, 128, 8), vgg(112, 128, 128, 8), vgg(56, 128, 256, 8);
+  vgg(56, 256, 256, 8), vgg(28, 256, 512, 8), vgg(28, 512, 512, 8), vgg(14, 512, 512, 8);
+  vgg(56, 64, 64, 8), vgg(28, 128, 128, 8), vgg(14, 256, 256, 8), vgg(7, 512, 512, 8);  // ResNet-18
   Conv2dArgs c;
   c.n = 16, c.ih = c.iw = 56, c.oh = c.ow = 28, c.ic = 128, c.oc = 256, c.kh = c.kw = 3, c.pad_h = c.pad_w = 1;
   c.stride_h = c.stride_w = 2;
