@@ -53,7 +53,15 @@ describe('state dicts have PyTorch’s names, order and shapes', () => {
 });
 
 // ResNet-50 is chaotic with these weights and four images: its early gradients differ by 8e-3 between PyTorch in f32 and in
-// f64 (the script prints it), so that only its first step is compared. Elsewhere a ReLU that flips costs up to 3e-4.
+// f64 (the script prints it), so that only its first step is compared. Elsewhere gradients agree to 5e-6 until a ReLU flips
+// on a value near zero: that costs up to 4e-4 with direct convolutions and, flipping more, up to 4e-3 with Winograd's.
+const gradientTolerance: Record<string, number> = {
+  resnet50: 2e-2,
+  resnet18Small: 6e-3,
+  resnet20: 6e-3,
+  resnet56Pad: 6e-3,
+};
+
 /** Sums of |gradient| against PyTorch's in f64; where little is left of large terms, rounding weighs more. */
 async function checkGradients(model: Module, expected: Record<string, number>, tolerance: number): Promise<void> {
   const sums = model
@@ -89,7 +97,7 @@ describe.skipIf(currentBackend().name === 'reference')('classifiers agree with P
         const loss = crossEntropy(model.forward(stream(10 + step, images, -1, 1)), integers(40 + step, [4], 10));
         optimizer.zeroGrad();
         loss.backward();
-        if (step === 0) await checkGradients(model, expected.grads, name === 'resnet50' ? 2e-2 : 1e-3);
+        if (step === 0) await checkGradients(model, expected.grads, gradientTolerance[name] ?? 1e-3);
         optimizer.step();
         expect(apart(await loss.item(), wanted), `loss ${step}`).toBeLessThan(
           name === 'resnet50' && step > 0 ? 2e-2 : 2e-4,
