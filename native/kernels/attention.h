@@ -121,9 +121,13 @@ struct Block {
 void scores(const Block& block, const float* a, int64_t lda, const float* panels, int64_t depth, float* s, int64_t ld,
             Ahead& ahead);
 
+/** The same for a few rows, with the keys where they lie: packing them would take longer than reading them. */
+void scores_in_place(const Block& block, const float* a, int64_t lda, const float* x, int64_t step, int64_t depth,
+                     float* s, int64_t ld);
+
 /** c[r] = sum over keys of w[r][j] b[j]. b has rows of `width`, a multiple of the vector, as has c. */
-void weighted_sums(const Block& block, const float* w, int64_t ld, const float* b, int64_t width, float* c,
-                   Ahead& ahead);
+void weighted_sums(const Block& block, const float* w, int64_t ld, const float* b, int64_t ldb, int64_t width,
+                   float* c, Ahead& ahead);
 
 /** c[j] += sum over rows of w[r][j] b[r]. */
 void add_transposed(const Block& block, const float* w, int64_t ld, const float* b, int64_t width, float* c,

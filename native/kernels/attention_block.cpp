@@ -61,8 +61,21 @@ void scores(const Block& block, const float* a, int64_t lda, const float* panels
   }
 }
 
-void weighted_sums(const Block& block, const float* w, int64_t ld, const float* b, int64_t width, float* c,
-                   Ahead& ahead) {
+void scores_in_place(const Block& block, const float* a, int64_t lda, const float* x, int64_t step, int64_t depth,
+                     float* s, int64_t ld) {
+  for (int64_t r = 0; r < block.rows; ++r)
+    for (int64_t j = 0, seen = block.seen(r + 1); j < seen; ++j) {
+      const float *row = a + r * lda, *key = x + j * step;
+      Vec sum = Vec::zero();
+      int64_t c = 0;
+      for (; c + Vec::size <= depth; c += Vec::size) sum = fma(Vec::load(row + c), Vec::load(key + c), sum);
+      if (c < depth) sum = fma(Vec::load_partial(row + c, depth - c), Vec::load_partial(key + c, depth - c), sum);
+      s[r * ld + j] = reduce_add(sum);
+    }
+}
+
+void weighted_sums(const Block& block, const float* w, int64_t ld, const float* b, int64_t ldb, int64_t width,
+                   float* c, Ahead& ahead) {
   const float* rows[kMR];
   for (int64_t from = 0; from < block.keys; from += kDepth)
     for (int64_t n = 0; n < width; n += kNR)
@@ -73,7 +86,7 @@ void weighted_sums(const Block& block, const float* w, int64_t ld, const float* 
         ahead.few(2);
         const int64_t cols = least(kNR, width - n);
         rows_kernel(count, cols / Vec::size)(
-            MicroRows{1, rows, nullptr, from, depth, b + from * width + n, 0, width},
+            MicroRows{1, rows, nullptr, from, depth, b + from * ldb + n, 0, ldb},
             MicroC{c + m * width + n, width, cols, from ? Store::add : Store::set});
       }
 }

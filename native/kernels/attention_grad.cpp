@@ -141,7 +141,7 @@ void attention_grad(Call& call) {
       exponentials(a, b, h, block, own.s, own.inverse);
       scores(block, own.grad, dvp, own.v, a.dv, own.slopes, a.ld(), ahead);
       row_slopes(a, b, h, block, own);
-      weighted_sums(block, own.slopes, a.ld(), own.k_rows, dp, own.gq, ahead);
+      weighted_sums(block, own.slopes, a.ld(), own.k_rows, dp, dp, own.gq, ahead);
       store_scaled(own.gq, dp, rows, a.d, a.scale, to, gq.step);
       add_transposed(block, own.slopes, a.ld(), own.q, dp, own.gk, ahead);
       add_transposed(block, own.s, a.ld(), own.grad, dvp, own.gv, ahead);

@@ -1,4 +1,5 @@
 export * from './activation.ts';
+export { scaledDotProductAttention } from './attention.ts';
 export * from './container.ts';
 export * from './conv.ts';
 export * from './functional.ts';
