@@ -2,10 +2,11 @@
  * The benchmark's workloads on this side; bench/peers/torch_worker.py holds the same ones. A workload makes its model and
  * one batch; both are written to files, so that the peer starts from the same numbers.
  */
-import { createModel } from '../src/models/index.ts';
+import { ConvVAE, createModel, DCGANDiscriminator, DCGANGenerator } from '../src/models/index.ts';
 import { crossEntropy, type Module } from '../src/nn/index.ts';
 import { AdamW } from '../src/optim/index.ts';
-import { normal, type Tensor, tensor } from '../src/tensor/index.ts';
+import { adversarialLoss, ganStep, vaeLoss } from '../src/tasks/index.ts';
+import { normal, type Tensor, tensor, uniform } from '../src/tensor/index.ts';
 
 export interface Work {
   readonly modules: Readonly<Record<string, Module>>;
@@ -28,29 +29,58 @@ export interface Workload {
 
 const labels = (count: number, classes: number): Tensor => tensor(new Int32Array(count).map((_, i) => i % classes));
 
-/** Cross-entropy on a fixed batch with AdamW. */
-async function supervised(model: Module, x: Tensor, y: Tensor): Promise<Work> {
+/** A loss of a fixed batch with AdamW. */
+async function optimised<M extends Module>(
+  model: M,
+  batch: Readonly<Record<string, Tensor>>,
+  loss: (model: M, batch: Readonly<Record<string, Tensor>>) => Tensor,
+): Promise<Work> {
   const optimizer = new AdamW(model.namedParameters(), { lr: 2e-5 });
-  await x.realize();
-  const loss = (): Tensor => {
-    const logits = model.forward(x);
-    return crossEntropy(logits.reshape([-1, logits.shape.at(-1) as number]), y.reshape([-1]));
-  };
+  for (const x of Object.values(batch)) await x.realize();
   return {
     modules: { '': model },
-    batch: { x, y },
+    batch,
     async check() {
       model.eval();
-      const value = await loss().item();
+      const value = await loss(model, batch).item();
       model.train();
       return value;
     },
     step() {
-      const value = loss();
+      const value = loss(model, batch);
       optimizer.zeroGrad();
       value.backward();
       optimizer.step();
       return value.item();
+    },
+  };
+}
+
+/** Cross-entropy. */
+const supervised = (model: Module, x: Tensor, y: Tensor): Promise<Work> =>
+  optimised(model, { x, y }, () => {
+    const logits = model.forward(x);
+    return crossEntropy(logits.reshape([-1, logits.shape.at(-1) as number]), y.reshape([-1]));
+  });
+
+async function adversarial(): Promise<Work> {
+  const [generator, discriminator] = [new DCGANGenerator(), new DCGANDiscriminator()];
+  const adamw = (model: Module): AdamW =>
+    new AdamW(model.namedParameters(), { lr: 2e-4, betas: [0.5, 0.999], weightDecay: 0 });
+  const [generatorOptimizer, discriminatorOptimizer] = [adamw(generator), adamw(discriminator)];
+  const gan = { generator, discriminator, generatorOptimizer, discriminatorOptimizer };
+  const x = await images(64, 3, 32).realize();
+  const z = await normal([64, 100, 1, 1]).realize();
+  return {
+    modules: { generator, discriminator },
+    batch: { x, z },
+    check: () => {
+      const real = adversarialLoss(discriminator.forward(x), true);
+      return real.add(adversarialLoss(discriminator.forward(generator.forward(z)), false)).item();
+    },
+    async step() {
+      const losses = await ganStep(gan, x, z);
+      return losses.discriminator + losses.generator;
     },
   };
 }
@@ -100,6 +130,20 @@ export const workloads: Readonly<Record<string, Workload>> = {
     training: true,
     make: () => supervised(vgg('torchvision'), images(8, 3, 224), labels(8, 10)),
   },
+  W4a: {
+    title: 'ResNet-18, 3x224x224, batch 16',
+    samples: 16,
+    gflop: 157.82,
+    training: true,
+    make: () => supervised(createModel('resnet18', { numClasses: 1000 }), images(16, 3, 224), labels(16, 1000)),
+  },
+  W4b: {
+    title: 'ResNet-18, 3x32x32, batch 128',
+    samples: 128,
+    gflop: 16.28,
+    training: true,
+    make: () => supervised(createModel('resnet18'), images(128, 3, 32), labels(128, 10)),
+  },
   W8c: {
     title: "PyTorch's MNIST example CNN, 1x28x28, batch 64",
     samples: 64,
@@ -113,5 +157,20 @@ export const workloads: Readonly<Record<string, Workload>> = {
     gflop: 0.05,
     training: true,
     make: () => supervised(createModel('mlp'), images(64, 1, 28), labels(64, 10)),
+  },
+  W9: {
+    title: 'DCGAN pair, 3x32x32, batch 64',
+    samples: 64,
+    gflop: 22.27,
+    training: true,
+    make: adversarial,
+  },
+  W10: {
+    title: 'convolutional VAE, 1x28x28, batch 128',
+    samples: 128,
+    gflop: 1.94,
+    training: true,
+    make: () =>
+      optimised(new ConvVAE(), { x: uniform([128, 1, 28, 28]) }, (model, { x }) => vaeLoss(model, x as Tensor)),
   },
 };

@@ -124,7 +124,7 @@ workloads = {
     "W2b": features,
     "W3": lambda: supervised(models.vgg16("torchvision")),
     "W4a": lambda: supervised(models.ResNet18(False, 1000)),
-    "W4b": lambda: supervised(models.ResNet18(True, 10)),
+    "W4b": lambda: supervised(models.ResNet18(False, 10)),
     "W5": lambda: supervised(models.BertClassifier(bert), image=False),
     "W5t": lambda: supervised(
         models.BertClassifier({**bert, "hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4,

@@ -22,6 +22,8 @@ describe.skipIf(native.name === 'reference')('overlapping windows', () => {
   test.each([
     ['stride 2, nothing left over', [2, 3, 8, 8], [5, 3, 4, 4], { stride: 2, padding: 1 }],
     ['rows left over', [2, 3, 9, 11], [4, 3, 2, 4], { stride: 2, padding: 0 }],
+    ['a stride that does not divide', [2, 3, 9, 8], [4, 3, 7, 3], { stride: 2, padding: [3, 1] }],
+    ['stride above the kernel', [1, 2, 8, 7], [3, 2, 2, 1], { stride: 3 }],
     ['stride 1', [1, 2, 5, 6], [3, 2, 3, 3], { padding: 1 }],
     ['uneven strides', [2, 1, 7, 9], [6, 1, 3, 4], { stride: [3, 2], padding: [1, 2] }],
     ['one channel from one', [1, 1, 6, 4], [1, 1, 2, 2], { stride: 2 }],

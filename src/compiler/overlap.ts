@@ -31,9 +31,8 @@ function qualifies(node: Node): boolean {
   const { channelsLast, groups, dilation, stride } = node.attrs as Attrs<'conv2dInputGrad'>;
   const [, channels, kh, kw] = (node.inputs[1] as Node).shape as [number, number, number, number];
   if (!channelsLast || groups !== 1 || dilation.some((d) => d !== 1) || channels >= FEW_CHANNELS) return false;
-  // 1 x 1 windows do not overlap, and are a product already.
-  if (kh * kw === 1 || kh % stride[0] !== 0 || kw % stride[1] !== 0) return false;
-  return (kh / stride[0]) * (kw / stride[1]) <= MAX_OVERLAP;
+  // 1 x 1 windows are a product already.
+  return kh * kw > 1 && Math.ceil(kh / stride[0]) * Math.ceil(kw / stride[1]) <= MAX_OVERLAP;
 }
 
 function windows(node: Node<'conv2dInputGrad'>): Node {
@@ -42,11 +41,13 @@ function windows(node: Node<'conv2dInputGrad'>): Node {
   const { n, h, w, c: depth } = imageSizes(gy.shape, true);
   const [, channels, kh, kw] = weight.shape as [number, number, number, number];
   const [sh, sw] = stride;
-  const [ah, aw] = [kh / sh, kw / sw];
+  const [ah, aw] = [Math.ceil(kh / sh), Math.ceil(kw / sw)];
+  // Taps of zero where the stride does not divide the kernel.
+  const even = build.pad(weight, [0, 0, 0, 0], [0, 0, ah * sh - kh, aw * sw - kw]);
   const tile = sh * sw * channels;
 
   // Columns [ah, aw, sh, sw, channels]: what is added up lies together.
-  const apart = build.reshape(weight, [depth, channels, ah, sh, aw, sw]);
+  const apart = build.reshape(even, [depth, channels, ah, sh, aw, sw]);
   const matrix = build.reshape(build.permute(apart, [0, 2, 4, 3, 5, 1]), [depth, ah * aw * tile]);
   const products = makeNode('matmul', [build.reshape(gy, [n * h * w, depth]), matrix], {
     transA: false,
