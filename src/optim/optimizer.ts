@@ -155,7 +155,11 @@ export abstract class Optimizer<Options extends BaseOptions = BaseOptions> {
       );
     }
     for (const [name, variable] of own) variable.assign((tensors.get(name) as Tensor).detach());
-    const { stepCount, missed = {} } = typeof progress === 'number' ? { stepCount: progress } : progress;
+    this.restoreProgress(typeof progress === 'number' ? { stepCount: progress } : progress);
+  }
+
+  /** The part of `loadStateDict` that is not tensors. */
+  restoreProgress({ stepCount, missed = {} }: OptimizerProgress): void {
     this.stepCount = stepCount;
     this.#missed.clear();
     for (const [p, name] of this.#names) if (Object.hasOwn(missed, name)) this.#missed.set(p, missed[name] as number);

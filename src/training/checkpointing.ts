@@ -56,7 +56,7 @@ export function inStore({ run, store, model, optimizer, warn }: StoreContext): C
         step: state.step,
         model: await arraysOf(model.stateDict()),
         optimizer: await arraysOf(optimizer.stateDict()),
-        state: { ...structuredClone(state), optimizerSteps: optimizer.stepCount },
+        state: { ...structuredClone(state), optimizer: optimizer.progress },
       };
       try {
         const { name, warnings } = await retried(() => store.save(content, { best }));
@@ -99,9 +99,9 @@ export async function restoreCheckpoint(
   optimizer: Optimizer,
 ): Promise<TrainState> {
   const { path, state } = checkpoint;
-  const { optimizerSteps, ...rest } = parseState(state, path) as TrainState & { optimizerSteps?: number };
+  const { optimizer: progress, ...rest } = parseState(state, path);
   await restore(model.stateDict(), checkpoint.model, path);
   await restore(optimizer.stateDict(), checkpoint.optimizer, path);
-  optimizer.stepCount = optimizerSteps ?? rest.step;
+  optimizer.restoreProgress(progress);
   return rest;
 }

@@ -1,5 +1,6 @@
 /** Where a run stands between two updates: plain JSON, so that a checkpoint holds all of it. Weights travel beside it. */
 import { DataError, printable } from '../base/errors.ts';
+import type { OptimizerProgress } from '../optim/index.ts';
 import type { Measures } from './events.ts';
 
 export interface EpochRecord {
@@ -49,8 +50,13 @@ export const newState = (): TrainState => ({
   history: [],
 });
 
+/** What a checkpoint holds of a run besides tensors. */
+export interface SavedState extends TrainState {
+  readonly optimizer: OptimizerProgress;
+}
+
 /** A state read from a checkpoint, checked. @throws DataError CHECKPOINT_STATE naming the field. */
-export function parseState(value: unknown, file: string): TrainState {
+export function parseState(value: unknown, file: string): SavedState {
   const fail = (field: string, got: unknown): never => {
     throw new DataError('CHECKPOINT_STATE', `${printable(file)}: ${field} is ${printable(got)}`, { file, field, got });
   };
@@ -62,7 +68,11 @@ export function parseState(value: unknown, file: string): TrainState {
   if (!Array.isArray(row.history)) fail('history', row.history);
   const best = row.best as Best | null;
   if (best !== null && !(Number.isFinite(best?.value) && Number.isSafeInteger(best.epoch))) fail('best', best);
-  return structuredClone(row) as unknown as TrainState;
+  const { stepCount, missed = {} } = (row.optimizer ?? {}) as Partial<OptimizerProgress>;
+  const counts = typeof missed === 'object' && missed !== null ? Object.values(missed) : [Number.NaN];
+  if (![stepCount, ...counts].every((n) => Number.isSafeInteger(n) && (n as number) >= 0))
+    fail('optimizer', row.optimizer);
+  return structuredClone(row) as unknown as SavedState;
 }
 
 export interface Selection {
