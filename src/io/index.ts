@@ -1,9 +1,11 @@
 export * from './atomic.ts';
+export * from './byte-source.ts';
 export * from './cache.ts';
 export * from './download.ts';
 export * from './failure.ts';
 export * from './host-array.ts';
 export * from './json.ts';
+export * from './npy.ts';
 export * from './paths.ts';
 export {
   parseHeader,
@@ -15,3 +17,6 @@ export {
   type SafetensorsHeader,
   writeSafetensors,
 } from './safetensors.ts';
+export { readTorch, readTorchSource, type TorchReadOptions } from './torch-file.ts';
+export * from './weights.ts';
+export { readZipDirectory, readZipEntry, writeZip, type ZipEntry } from './zip.ts';

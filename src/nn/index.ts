@@ -5,6 +5,7 @@ export * from './conv.ts';
 export * from './functional.ts';
 export * as init from './init.ts';
 export * from './linear.ts';
+export * from './load-weights.ts';
 export * from './losses.ts';
 export { Module, type NamedVariable } from './module.ts';
 export * from './norm.ts';

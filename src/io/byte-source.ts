@@ -1,0 +1,75 @@
+/** Bytes at any position, of a file or of memory: what the weight parsers read from. */
+import { open } from 'node:fs/promises';
+import { DataError, printable } from '../base/errors.ts';
+import { ioError, readExactly } from './failure.ts';
+
+export interface ByteSource {
+  /** The path, for errors. */
+  readonly path: string;
+  readonly size: number;
+  /** Exactly `length` bytes from `offset`, in memory of their own. @throws DataError FILE_TRUNCATED. */
+  read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+/** A source over bytes already in memory. */
+export function memorySource(bytes: Uint8Array, path = 'memory'): ByteSource {
+  return {
+    path,
+    size: bytes.length,
+    async read(offset, length) {
+      if (offset < 0 || length < 0 || offset + length > bytes.length)
+        throw new DataError('FILE_TRUNCATED', `${printable(path)} ends at byte ${bytes.length}`, {
+          file: path,
+          offset: Math.min(bytes.length, Math.max(0, offset)),
+          expected: offset + length,
+          got: bytes.length,
+        });
+      // Not slice(): that of a Buffer shares memory.
+      return new Uint8Array(bytes.subarray(offset, offset + length));
+    },
+  };
+}
+
+/** Runs `body` with a regular file opened for reading. Nothing is read but what is asked for. @throws IoError. */
+export async function withSource<T>(path: string, body: (source: ByteSource) => Promise<T>): Promise<T> {
+  try {
+    const handle = await open(path, 'r');
+    try {
+      const stat = await handle.stat();
+      if (!stat.isFile()) throw Object.assign(new Error('not a file'), { code: 'EISDIR' });
+      return await body({
+        path,
+        size: stat.size,
+        async read(offset, length) {
+          // Before the allocation: a length that a file claims must lie within it.
+          if (offset + length > stat.size) await readExactly(handle, path, stat.size, 1);
+          return (await readExactly(handle, path, offset, length)) as Uint8Array<ArrayBuffer>;
+        },
+      });
+    } finally {
+      await handle.close();
+    }
+  } catch (cause) {
+    throw ioError(cause, 'read', path);
+  }
+}
+
+/** Throws the DataError every weight parser throws: what was expected and found, and at which byte. */
+export function malformed(
+  path: string,
+  code: string,
+  offset: number,
+  expected: string,
+  got: string,
+  extra: { tensor?: string; entry?: string; hint?: string; cause?: unknown } = {},
+): never {
+  const about = extra.tensor ?? extra.entry;
+  const subject = about === undefined ? '' : ` ${extra.tensor ? 'tensor' : 'entry'} ${printable(about)}:`;
+  throw new DataError(code, `${printable(path)}:${subject} expected ${expected}, found ${got} (byte ${offset})`, {
+    file: path,
+    offset,
+    expected,
+    got,
+    ...extra,
+  });
+}

@@ -1,0 +1,233 @@
+/**
+ * Weights of another framework into a module: names brought to ours, tensors that nearly fit adapted, and a report of
+ * what happened to each.
+ */
+import { DataError, formatShape, printable, type Shape, sizeOf } from '../base/index.ts';
+import { type HostArray, type ReadWeightsOptions, readWeights } from '../io/index.ts';
+import type { Module } from './module.ts';
+import type { LoadReport } from './state.ts';
+
+export interface LoadWeightsOptions extends ReadWeightsOptions {
+  /** Every tensor of both sides must match, by name and shape after adapting; true unless told. */
+  strict?: boolean;
+  /** Renames tensors of the file before the usual renames; undefined drops one. */
+  rename?: (name: string) => string | undefined;
+  /** What a first convolution from 3 to n channels gets: the mean over channels (input scale kept), or their sum. */
+  channels?: 'mean' | 'sum';
+  /** Adapt tensors of other shapes (first convolution, position embeddings); true unless told. */
+  adapt?: boolean;
+  /** Receives the report's text; console.log unless told, nothing for false. */
+  print?: ((text: string) => void) | false;
+}
+
+export interface WeightsReport extends LoadReport {
+  /** Loaded after a change of shape. */
+  adapted: { name: string; from: Shape; to: Shape; how: string }[];
+  /** Names the file had otherwise. */
+  renamed: { from: string; to: string }[];
+  files: readonly string[];
+}
+
+/** Reads a file or folder into `module`. @throws DataError WEIGHTS_*, before anything changes; errors of the format. */
+export async function loadWeights(
+  module: Module,
+  path: string,
+  options: LoadWeightsOptions = {},
+): Promise<WeightsReport> {
+  const { tensors, files } = await readWeights(path, options);
+  const report = loadTensors(module, tensors, options);
+  const full = { ...report, files };
+  const { print = (text: string) => console.log(text) } = options;
+  if (print) print(formatReport(full));
+  return full;
+}
+
+/** `loadWeights` for tensors already read. */
+export function loadTensors(
+  module: Module,
+  tensors: ReadonlyMap<string, HostArray>,
+  { strict = true, rename, channels = 'mean', adapt = true }: LoadWeightsOptions = {},
+): WeightsReport {
+  const own = module.stateDict();
+  const chosen = new Map<string, HostArray>();
+  const renamed: WeightsReport['renamed'] = [];
+  const adapted: WeightsReport['adapted'] = [];
+  const first = [...own].find(([, { shape }]) => shape.length === 4)?.[0];
+  const names = matchNames(tensors.keys(), own, rename);
+  for (const [from, to] of names) {
+    const array = tensors.get(from) as HostArray;
+    if (chosen.has(to))
+      throw new DataError('WEIGHTS_KEYS', `two tensors of the weights become ${printable(to)}`, {
+        tensor: to,
+        got: from,
+      });
+    if (from !== to) renamed.push({ from, to });
+    const want = own.get(to)?.shape;
+    const changed =
+      adapt && want && String(want) !== String(array.shape)
+        ? adaptTensor(to, array, want, to === first, channels)
+        : undefined;
+    if (changed) adapted.push({ name: to, from: array.shape, to: want as Shape, how: changed.how });
+    chosen.set(to, changed?.array ?? array);
+  }
+  // The counter of batch norm steers only a momentum of None; models without it lose nothing.
+  for (const name of [...chosen.keys()])
+    if (name.endsWith('num_batches_tracked') && !own.has(name)) chosen.delete(name);
+  return { ...module.loadStateDict(chosen, { strict }), adapted, renamed, files: [] };
+}
+
+const PREFIXES = ['module.', 'model.', 'bert.', 'transformer.', 'backbone.', '_orig_mod.'];
+
+// Names as they are if they fit; else without (or with) a prefix, and with weight and bias for gamma and beta.
+function matchNames(
+  names: Iterable<string>,
+  own: ReadonlyMap<string, unknown>,
+  rename: LoadWeightsOptions['rename'],
+): Map<string, string> {
+  const matched = new Map<string, string>();
+  for (const from of names) {
+    const given = rename ? rename(from) : from;
+    if (given === undefined) continue;
+    matched.set(from, spellingsOf(given).find((name) => own.has(name)) ?? given);
+  }
+  return matched;
+}
+
+function spellingsOf(name: string): string[] {
+  const modern = name.replace(/\.gamma$/, '.weight').replace(/\.beta$/, '.bias');
+  const all = [name, modern];
+  let bare = modern;
+  // At most as many as a wrapped and compiled model has.
+  for (let round = 0; round < 3; round++) {
+    const prefix = PREFIXES.find((p) => bare.startsWith(p));
+    if (!prefix) break;
+    bare = bare.slice(prefix.length);
+    all.push(bare);
+  }
+  for (const prefix of PREFIXES) all.push(prefix + modern);
+  return all;
+}
+
+interface Adapted {
+  array: HostArray;
+  how: string;
+}
+
+function adaptTensor(
+  name: string,
+  array: HostArray,
+  want: Shape,
+  isFirst: boolean,
+  channels: 'mean' | 'sum',
+): Adapted | undefined {
+  const { shape, dtype, data } = array;
+  if (dtype !== 'f32' && dtype !== 'f64') return undefined;
+  const same = (axes: number[]): boolean => shape.length === want.length && axes.every((i) => shape[i] === want[i]);
+  if (isFirst && shape.length === 4 && same([0, 2, 3]))
+    return { array: toChannels(array, want, channels), how: `channels ${shape[1]} to ${want[1]} by ${channels}` };
+  if (!/(^|[._])(pos|position|positional)[._]?(embed|embedding|embeddings|encoding)/.test(name)) return undefined;
+  const axis = shape.length - 2;
+  if (axis < 0 || axis > 1 || !same(axis === 0 ? [1] : [0, 2]) || (axis === 1 && shape[0] !== 1)) return undefined;
+  const [from, to, width] = [shape[axis] as number, want[axis] as number, shape[axis + 1] as number];
+  const out = new Float64Array(to * width);
+  // Text models keep (tokens, width), picture models (1, tokens, width).
+  const extra = axis === 1 && from > 1 && to > 1 && isSquare(from - 1) && isSquare(to - 1) ? 1 : 0;
+  const grid = extra > 0 || (axis === 1 && isSquare(from) && isSquare(to));
+  if (grid) {
+    // A grid of patches, behind the class token if there is one.
+    out.set(data.subarray(0, extra * width));
+    resizeGrid(
+      data.subarray(extra * width),
+      Math.sqrt(from - extra),
+      out.subarray(extra * width),
+      Math.sqrt(to - extra),
+      width,
+    );
+  } else resizeLine(data, from, out, to, width);
+  return {
+    array: { dtype: 'f32', shape: want, data: Float32Array.from(out) },
+    how: `positions ${from} to ${to} by ${grid ? 'bilinear' : 'linear'} interpolation`,
+  };
+}
+
+const isSquare = (n: number): boolean => Number.isInteger(Math.sqrt(n)) && n > 0;
+
+// Every new channel is the mean of the old ones (times their number for the sum, shared among the new ones).
+function toChannels({ shape, data }: HostArray, want: Shape, how: 'mean' | 'sum'): HostArray {
+  const [outputs, inputs, ...kernel] = shape as [number, number, ...number[]];
+  const area = sizeOf(kernel);
+  const channels = want[1] as number;
+  const out = new Float32Array(sizeOf(want));
+  const divisor = how === 'mean' ? inputs : channels;
+  for (let o = 0; o < outputs; o++)
+    for (let k = 0; k < area; k++) {
+      let sum = 0;
+      for (let c = 0; c < inputs; c++) sum += data[(o * inputs + c) * area + k] as number;
+      for (let c = 0; c < channels; c++) out[(o * channels + c) * area + k] = sum / divisor;
+    }
+  return { dtype: 'f32', shape: want, data: out };
+}
+
+// Source place of a target row with half-pixel centres, as torch's interpolate(align_corners=False).
+function place(i: number, from: number, to: number): [low: number, high: number, share: number] {
+  const x = Math.min(from - 1, Math.max(0, ((i + 0.5) * from) / to - 0.5));
+  const low = Math.floor(x);
+  return [low, Math.min(from - 1, low + 1), x - low];
+}
+
+type Numbers = { readonly [i: number]: number };
+
+function resizeLine(data: Numbers, from: number, out: Float64Array, to: number, width: number): void {
+  for (let i = 0; i < to; i++) {
+    const [low, high, share] = place(i, from, to);
+    for (let c = 0; c < width; c++)
+      out[i * width + c] = (data[low * width + c] as number) * (1 - share) + (data[high * width + c] as number) * share;
+  }
+}
+
+function resizeGrid(data: Numbers, from: number, out: Float64Array, to: number, width: number): void {
+  const rows = new Float64Array(to * from * width);
+  resizeLine(data, from, rows, to, from * width);
+  for (let i = 0; i < to; i++)
+    resizeLine(
+      rows.subarray(i * from * width, (i + 1) * from * width),
+      from,
+      out.subarray(i * to * width, (i + 1) * to * width),
+      to,
+      width,
+    );
+}
+
+/** The report as a few lines of text; long lists are cut. */
+export function formatReport({ loaded, adapted, missing, unused, mismatched, renamed, files }: WeightsReport): string {
+  const list = (items: readonly string[]): string =>
+    items
+      .slice(0, 8)
+      .map((item) => printable(item).slice(1, -1))
+      .join(', ') + (items.length > 8 ? `, and ${items.length - 8} more` : '');
+  const lines = [
+    `weights${
+      files.length
+        ? ` from ${files
+            .map((f) => printable(f))
+            .slice(0, 4)
+            .join(', ')}`
+        : ''
+    }`,
+    `  loaded   ${loaded.length}${renamed.length ? ` (${renamed.length} renamed, e.g. ${list([renamed[0]!.from])} to ${list([renamed[0]!.to])})` : ''}`,
+  ];
+  const row = (title: string, items: readonly string[]): void => {
+    if (items.length > 0) lines.push(`  ${title.padEnd(8)} ${items.length}: ${list(items)}`);
+  };
+  row(
+    'adapted',
+    adapted.map(({ name, how }) => `${name} (${how})`),
+  );
+  row('new', missing);
+  row(
+    'differ',
+    mismatched.map(({ name, expected, got }) => `${name} ${formatShape(got)} for ${formatShape(expected)}`),
+  );
+  row('unused', unused);
+  return lines.join('\n');
+}
