@@ -171,6 +171,10 @@ class Checker {
       case Kernel::attention_grad:
         check_attention(step);
         break;
+      case Kernel::recurrent:
+      case Kernel::recurrent_grad:
+        check_recurrent(step);
+        break;
       case Kernel::gather:
       case Kernel::scatter_add: {
         const int64_t whole = product({a(0), a(1), a(3)}), picked = product({a(0), a(2), a(3)});
@@ -219,6 +223,23 @@ class Checker {
         output(product({a(0)}), 1);
         break;
     }
+  }
+
+  void check_recurrent(const Step& step) const {
+    const auto a = [&](int i) { return step.integer(i); };
+    const int64_t cell = a(0), steps = a(3), batch = a(4), hidden = a(5);
+    require(cell >= 0 && cell <= 3, "the cell is 0 (lstm), 1 (gru), 2 (tanh) or 3 (relu)");
+    require(steps >= 1 && steps < kMaxElements, "a sequence has at least one step");
+    const bool lstm = cell == 0, gru = cell == 1, grad = step.kernel == Kernel::recurrent_grad;
+    const int64_t gates = lstm ? 4 : gru ? 3 : 1, slots = lstm ? 6 : gru ? 5 : 1;
+    const int64_t states = product({steps + 1, batch, slots, hidden}), row = product({batch, hidden});
+    needs(step.in[0], grad ? states : product({steps, batch, gates, hidden}));
+    needs(step.in[1], product({gates, hidden, hidden}));
+    needs(step.in[2], grad ? product({steps, batch, hidden}) : row);
+    if (lstm) needs(step.in[3], row);
+    else if (gru && !grad) needs(step.in[3], hidden);
+    if (a(2)) needs(step.in[4], batch);
+    needs(step.out[0], grad ? product({steps + 1, batch, lstm || gru ? 4 : 1, hidden}) : states);
   }
 
   void check_attention(const Step& step) const {

@@ -26,6 +26,7 @@ import {
 } from '../graph/build.ts';
 import { type Attrs, type ConvAttrs, imageSizes, iotaNode, makeNode, type Node, type OpName } from '../graph/index.ts';
 import { attentionGradients } from './attention.ts';
+import { recurrentGradients } from './recurrent.ts';
 
 interface Flow {
   /** Gradient of the output; the output's shape and dtype. */
@@ -283,6 +284,8 @@ export const gradientRules: { readonly [K in OpName]: Rule<K> } = {
   ],
   attention: ({ grad, inputs, output, attrs }) => attentionGradients(grad, inputs, output, attrs),
   attentionGrad: () => [0, 1, 2, 3, 4].map(() => second('attention')),
+  recurrent: ({ grad, inputs, output, attrs }) => recurrentGradients(grad, inputs, output, attrs),
+  recurrentGrad: ({ inputs, attrs: { cell } }) => inputs.map(() => second(cell)),
   gather: ({ grad, inputs, attrs: { axis } }) => {
     const [x, index] = inputs as [Node, Node];
     // One element of each row: a comparison fuses with its neighbours and needs no zeros to add to.

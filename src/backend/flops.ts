@@ -21,6 +21,11 @@ export function opFlops(node: Node): number {
       const gy = node.inputs[1] as Node;
       return 2 * sizeOf(gy.shape) * sizeOf(node.shape.slice(1));
     }
+    case 'recurrent':
+    case 'recurrentGrad': {
+      const w = node.inputs[1] as Node;
+      return 2 * ((node.shape[0] as number) - 1) * (node.shape[1] as number) * sizeOf(w.shape);
+    }
     case 'attention':
     case 'attentionGrad': {
       const { batch, heads, tq, tk, d, dv } = attentionSizes(node.inputs);

@@ -3,6 +3,7 @@ import { byteSize, InternalError, type Shape, sizeOf, UnsupportedError } from '.
 import { type Attrs, type ConvAttrs, imageSizes, type Node, type OpName, type WindowAttrs } from '../graph/index.ts';
 import { attentionGradKernel, attentionKernel, attentionOperand } from './attention.ts';
 import { reductionForm } from './fuse.ts';
+import { recurrentGradKernel, recurrentKernel } from './recurrent.ts';
 import { restride, type View } from './view.ts';
 
 export interface HeavyKernel {
@@ -153,6 +154,8 @@ const kernels: { readonly [K in OpName]?: (node: Node<K>, views: readonly View[]
   }),
   attention: attentionKernel,
   attentionGrad: attentionGradKernel,
+  recurrent: recurrentKernel,
+  recurrentGrad: recurrentGradKernel,
   gather: (node) => ({
     kernel: 'gather',
     attrs: { ...alongAxis(shapeOf(node, 0), node.attrs.axis), indexAxis: node.shape[node.attrs.axis] as number },

@@ -81,7 +81,7 @@ const rules: { readonly [K in OpName]?: Rewrite<K> } = {
   },
   slice: (node) => {
     const x = oneInput(node);
-    return isConstant(x) ? constantNode(x.attrs.value, node.shape, x.dtype) : node;
+    return isConstant(x) ? constantNode(x.attrs.value, node.shape, x.dtype) : (cutPads(node) ?? node);
   },
   sum: splitReduce,
   max: splitReduce,
@@ -142,6 +142,41 @@ function joinPads(node: Node): Node | undefined {
     { axis },
   );
   return build.pad(joined, at(start), at((node.shape[axis] as number) - end));
+}
+
+/**
+ * A piece of a sum of zero-padded values is the sum of their pieces: what flows back into part of a packed value does not
+ * pass through an array of the whole. Undefined where there is another term, or a step over elements.
+ */
+function cutPads(node: Node<'slice'>): Node | undefined {
+  const { start, step, count } = node.attrs;
+  if (step.some((s) => s !== 1)) return undefined;
+  const pieces: Node[] = [];
+  const collect = (x: Node): boolean => {
+    if (x.op === 'add') return x.inputs.every(collect);
+    if (x.op !== 'pad' || (x.attrs as Attrs<'pad'>).value !== 0) return false;
+    const inner = oneInput(x);
+    const { before } = x.attrs as Attrs<'pad'>;
+    const from = before.map((b, i) => Math.max(start[i] as number, b));
+    const to = before.map((b, i) =>
+      Math.min((start[i] as number) + (count[i] as number), b + (inner.shape[i] as number)),
+    );
+    if (from.some((f, i) => f >= (to[i] as number))) return true;
+    const piece = build.slice(inner, {
+      start: from.map((f, i) => f - (before[i] as number)),
+      step,
+      count: from.map((f, i) => (to[i] as number) - f),
+    });
+    const padded = build.pad(
+      piece,
+      from.map((f, i) => f - (start[i] as number)),
+      to.map((t, i) => (start[i] as number) + (count[i] as number) - t),
+    );
+    pieces.push(padded);
+    return true;
+  };
+  if (!collect(oneInput(node))) return undefined;
+  return pieces.length > 0 ? pieces.reduce(build.add) : constantNode(0, node.shape, node.dtype);
 }
 
 /** The result of f32 arithmetic on constants, rounded as a program would. */

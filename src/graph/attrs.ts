@@ -1,6 +1,7 @@
 /** What every primitive is called and told: attributes by op name, and the shape of a row of the total table (ops.ts). */
 import type { DType, Shape } from '../base/index.ts';
 import type { AttentionAttrs } from './rules/attention.ts';
+import type { RecurrentAttrs } from './rules/recurrent.ts';
 
 /** Window geometry of convolution and pooling; padding is [top, bottom, left, right]. */
 export interface WindowAttrs {
@@ -110,6 +111,10 @@ export interface OpAttrs {
   attention: AttentionAttrs;
   /** q, k, v, the output, its gradient, then mask and key -> the gradients of q, k and v as one value. */
   attentionGrad: AttentionAttrs;
+  /** One direction of a recurrent layer over a whole sequence, its states in one value (rules/recurrent.ts). */
+  recurrent: RecurrentAttrs;
+  /** (states, recurrent weight, gradients of h and the last c) -> gradients of the gates and the initial state. */
+  recurrentGrad: RecurrentAttrs;
   // indexing
   /** torch.gather: y[..., j, ...] = x[..., index[..., j, ...], ...] along `axis`. */
   gather: { axis: number };

@@ -3,3 +3,4 @@ export * from './node.ts';
 export * from './ops.ts';
 export * from './rules/attention.ts';
 export { imageAxes, imageShape, imageSizes, windowSize } from './rules/image.ts';
+export * from './rules/recurrent.ts';

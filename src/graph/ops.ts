@@ -21,6 +21,7 @@ import {
 import { conv2dInputGrad, conv2dWeightGrad, inferConv, inferPool, resized } from './rules/image.ts';
 import { embedding, embeddingGrad, gather, scatterAdd } from './rules/indexing.ts';
 import { concat, expand, pad, permute, reshape, slice } from './rules/movement.ts';
+import { inferRecurrent, inferRecurrentGrad } from './rules/recurrent.ts';
 
 function inferMatmul([a, b]: readonly Operand[], { transA, transB }: Attrs<'matmul'>): Operand {
   const op = 'matmul';
@@ -117,6 +118,8 @@ export const ops: { readonly [K in OpName]: OpInfo<K> } = {
   adaptiveAvgPool2dGrad: { kind: 'heavy', arity: 1, infer: (inputs, a) => resized(input(inputs, 0), a) },
   attention: { kind: 'heavy', arity: -1, infer: inferAttention },
   attentionGrad: { kind: 'heavy', arity: -1, infer: inferAttentionGrad },
+  recurrent: { kind: 'heavy', arity: -1, infer: inferRecurrent },
+  recurrentGrad: { kind: 'heavy', arity: -1, infer: inferRecurrentGrad },
   gather,
   scatterAdd,
   embedding,

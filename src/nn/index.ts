@@ -9,6 +9,8 @@ export * from './load-weights.ts';
 export * from './losses.ts';
 export { Module, type NamedVariable } from './module.ts';
 export * from './norm.ts';
+export * from './recurrent.ts';
+export { GRUCell, LSTMCell, RNNCell } from './recurrent-cell.ts';
 export * from './resize.ts';
 export type { LoadReport, StoredTensor } from './state.ts';
 export * from './summary.ts';

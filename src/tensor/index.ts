@@ -11,4 +11,5 @@ export {
 } from './engine.ts';
 export * from './image.ts';
 export * from './indexing.ts';
+export { type RecurrenceOptions, recurrence } from './recurrent.ts';
 export { Tensor, type TensorLike, Variable } from './tensor.ts';

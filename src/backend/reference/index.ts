@@ -15,6 +15,7 @@ import { indexing } from './indexing.ts';
 import { matmul } from './matmul.ts';
 import { movement } from './movement.ts';
 import { pools } from './pool.ts';
+import { recurrences } from './recurrent.ts';
 import { reductions } from './reduce.ts';
 
 /** The total table: one row per primitive. */
@@ -26,6 +27,7 @@ export const evaluate: { readonly [K in OpName]: Evaluate<K> } = {
   ...convolutions,
   ...pools,
   ...attentions,
+  ...recurrences,
   ...indexing,
 };
 
