@@ -3,7 +3,7 @@
  * permutes this needs are pushed through elementwise ops and reductions until they meet and vanish.
  */
 import * as build from '../graph/build.ts';
-import { makeNode, type Node, ops, topologicalOrder, withInputs } from '../graph/index.ts';
+import { type Attrs, makeNode, type Node, ops, topologicalOrder, withInputs } from '../graph/index.ts';
 
 const TO_LAST = [0, 2, 3, 1] as const;
 const TO_FIRST = [0, 3, 1, 2] as const;
@@ -60,10 +60,24 @@ export function channelsLast(roots: readonly Node[]): Node[] {
     } else if (node.shape.length === 4 && ops[node.op].kind === 'reduce' && last.has(node.inputs[0] as Node)) {
       const axes = (node as Node<'sum'>).attrs.axes.map((a) => TO_LAST.indexOf(a as never));
       setLast(node, makeNode(node.op as 'sum', [asLast(node.inputs[0] as Node)], { axes: axes.sort((a, b) => a - b) }));
+    } else if (node.shape.length === 4 && node.op in moved && node.inputs.some((x) => born.has(x))) {
+      setLast(node, moved[node.op as Moved](node.attrs as never, node.inputs.map(asLast)));
     } else first.set(node, withInputs(node, node.inputs.map(asFirst)));
   }
   return roots.map(asFirst);
 }
+
+type Moved = 'slice' | 'pad' | 'concat';
+const lastOf = (perAxis: readonly number[]): number[] => TO_LAST.map((a) => perAxis[a] as number);
+
+/** Movements of images: shortcuts that skip pixels and pad channels, and branches side by side. */
+const moved: { readonly [K in Moved]: (attrs: Attrs<K>, inputs: readonly Node[]) => Node } = {
+  slice: ({ start, step, count }, [x]) =>
+    makeNode('slice', [x as Node], { start: lastOf(start), step: lastOf(step), count: lastOf(count) }),
+  pad: ({ before, after, value }, [x]) =>
+    makeNode('pad', [x as Node], { before: lastOf(before), after: lastOf(after), value }),
+  concat: ({ axis }, inputs) => makeNode('concat', inputs, { axis: TO_LAST.indexOf(axis as never) }),
+};
 
 /** An image op that still has PyTorch's layout. */
 const isImageOp = (node: Node): boolean => 'channelsLast' in node.attrs && !node.attrs.channelsLast;
