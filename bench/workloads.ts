@@ -3,7 +3,7 @@
  * one batch; both are written to files, so that the peer starts from the same numbers.
  */
 import { ConvVAE, createModel, DCGANDiscriminator, DCGANGenerator } from '../src/models/index.ts';
-import { crossEntropy, type Module } from '../src/nn/index.ts';
+import { crossEntropy, Linear, LSTM, Module } from '../src/nn/index.ts';
 import { AdamW } from '../src/optim/index.ts';
 import { adversarialLoss, ganStep, vaeLoss } from '../src/tasks/index.ts';
 import { normal, type Tensor, tensor, uniform } from '../src/tensor/index.ts';
@@ -89,6 +89,15 @@ const images = (n: number, channels: number, side: number): Tensor => normal([n,
 
 const vgg = (classifier: string): Module => createModel('vgg16', { numClasses: 10, classifier });
 
+/** An LSTM over embedded words, classified by its last output. */
+class RecurrentClassifier extends Module {
+  readonly lstm = new LSTM(128, 256, { batchFirst: true });
+  readonly fc = new Linear(256, 10);
+  forward(x: Tensor): Tensor {
+    return this.fc.forward(this.lstm.forward(x).slice(1, -1).reshape([-1, 256]));
+  }
+}
+
 export const workloads: Readonly<Record<string, Workload>> = {
   W1: {
     title: 'VGG16, full head, 3x32x32, batch 16',
@@ -143,6 +152,13 @@ export const workloads: Readonly<Record<string, Workload>> = {
     gflop: 16.28,
     training: true,
     make: () => supervised(createModel('resnet18'), images(128, 3, 32), labels(128, 10)),
+  },
+  W7: {
+    title: 'LSTM classifier, input 128, hidden 256, 100 steps, batch 64',
+    samples: 64,
+    gflop: 13.42,
+    training: true,
+    make: () => supervised(new RecurrentClassifier(), normal([64, 100, 128]), labels(64, 10)),
   },
   W8c: {
     title: "PyTorch's MNIST example CNN, 1x28x28, batch 64",

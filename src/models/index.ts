@@ -1,4 +1,5 @@
 export * from './dcgan.ts';
+export * from './lstm-classifier.ts';
 export * from './mlp.ts';
 export * from './mnist-cnn.ts';
 export { createModel, listModels, type ModelEntry, modelEntry, registerModel } from './registry.ts';

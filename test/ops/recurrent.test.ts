@@ -1,6 +1,8 @@
 /** Recurrent layers and cells against PyTorch, on input that does not fit, and for any number of threads. */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { loadAddon } from '../../src/backend/native/addon.ts';
+import { NativeBackend } from '../../src/backend/native/backend.ts';
 import { ReferenceBackend } from '../../src/backend/reference/index.ts';
 import {
   Embedding,
@@ -167,3 +169,32 @@ test('an embedding before it trains', async () => {
   expect(Array.from(grad.subarray(6, 12))).toEqual(new Array(6).fill(0));
   expect(Math.abs(grad[12] as number)).toBeGreaterThan(0);
 });
+
+const found = loadAddon();
+test.skipIf(!('addon' in found)).each([LSTM, GRU, RNN])(
+  '%s: the same bits for every number of threads',
+  async (Layer) => {
+    const { addon } = found as Extract<typeof found, { addon: unknown }>;
+    useBackend(new NativeBackend(addon));
+    const layer = new Layer(6, 37, { bidirectional: true });
+    layer.loadStateDict(
+      new Map([...layer.stateDict()].map(([k, v], i) => [k, formula([...v.shape], 20 + i, 0.3)] as const)),
+    );
+    const run = async (threads: number): Promise<ArrayLike<number>[]> => {
+      addon.setThreads(threads);
+      const input = leaf([7, 23, 6], 1);
+      const { output, h } = layer.run(input, { lengths: Array.from({ length: 23 }, (_, b) => 1 + (b % 7)) });
+      for (const p of layer.parameters()) p.grad = null;
+      lossOf([output, h], [2, 3]).backward();
+      const leaves = [input, ...layer.parameters()];
+      return [await output.data(), ...(await Promise.all(leaves.map((t) => (t.grad as Tensor).data())))];
+    };
+    try {
+      const one = await run(1);
+      for (const threads of [2, 3]) expect(await run(threads)).toEqual(one);
+    } finally {
+      addon.setThreads(0);
+      useBackend(undefined);
+    }
+  },
+);

@@ -1,0 +1,88 @@
+/** Sequence classification by a recurrent network: embedding -> (bi)LSTM -> last state or masked mean -> linear. */
+import { ArgumentError, formatShape, ShapeError } from '../base/index.ts';
+import { Dropout, Embedding, Linear, LSTM, Module, type RecurrentInput } from '../nn/index.ts';
+import { Tensor, tensor } from '../tensor/index.ts';
+
+export interface LSTMClassifierOptions {
+  vocabSize: number;
+  /** Default 2. */
+  numClasses?: number;
+  /** Default 128. */
+  embeddingDim?: number;
+  /** Units of each direction; default 256. */
+  hiddenSize?: number;
+  /** Default 1. */
+  numLayers?: number;
+  /** Default true. */
+  bidirectional?: boolean;
+  /** What of the outputs is classified: the state after each direction's last step (default), or their mean over the steps. */
+  pooling?: 'last' | 'mean';
+  /** Of embeddings, between layers and before the classifier, in training. Default 0. */
+  dropout?: number;
+}
+
+/** Token indices i32 (B, T), and optionally the lengths of the sequences, -> logits (B, numClasses). */
+export class LSTMClassifier extends Module {
+  readonly embedding: Embedding;
+  readonly lstm: LSTM;
+  readonly fc: Linear;
+  readonly dropout: Dropout;
+  readonly pooling: 'last' | 'mean';
+
+  constructor({
+    vocabSize,
+    numClasses = 2,
+    embeddingDim = 128,
+    hiddenSize = 256,
+    numLayers = 1,
+    bidirectional = true,
+    pooling = 'last',
+    dropout = 0,
+  }: LSTMClassifierOptions) {
+    super();
+    if (pooling !== 'last' && pooling !== 'mean')
+      throw new ArgumentError(
+        'OPTION_INVALID',
+        `[lstmClassifier] pooling is 'last' or 'mean', got ${String(pooling)}`,
+        {
+          op: 'lstmClassifier',
+          field: 'pooling',
+          got: pooling,
+        },
+      );
+    this.embedding = new Embedding(vocabSize, embeddingDim);
+    this.lstm = new LSTM(embeddingDim, hiddenSize, { numLayers, bidirectional, dropout });
+    this.fc = new Linear(hiddenSize * this.lstm.directions, numClasses);
+    this.dropout = new Dropout(dropout);
+    this.pooling = pooling;
+  }
+
+  /** Throws ShapeError or ArgumentError for tokens and lengths that do not fit. */
+  forward(tokens: Tensor, lengths?: RecurrentInput['lengths']): Tensor {
+    if (tokens.rank !== 2)
+      throw new ShapeError('SHAPE_RANK', `[lstmClassifier] tokens are (B, T), got ${formatShape(tokens.shape)}`, {
+        op: 'lstmClassifier',
+        expected: 2,
+        got: tokens.shape,
+      });
+    const [batch, steps] = tokens.shape as [number, number];
+    // Steps first from here on: moving indices is cheaper than moving their embeddings.
+    const x = this.dropout.forward(this.embedding.forward(tokens.permute(1, 0)));
+    const { output, h } = this.lstm.run(x, lengths === undefined ? {} : { lengths });
+    return this.fc.forward(this.dropout.forward(this.pooling === 'last' ? this.#last(h, batch) : mean(output)));
+
+    /** Outputs are 0 past a sequence's end. */
+    function mean(y: Tensor): Tensor {
+      const total = y.sum(0);
+      if (lengths === undefined) return total.div(steps);
+      const counts = lengths instanceof Tensor ? lengths : tensor(Int32Array.from(lengths), { shape: [batch] });
+      return total.div(counts.cast('f32').reshape([batch, 1]));
+    }
+  }
+
+  /** Final states of the last layer, its directions side by side. */
+  #last(h: Tensor, batch: number): Tensor {
+    const { directions } = this.lstm;
+    return h.slice(0, -directions).permute(1, 0, 2).reshape([batch, -1]);
+  }
+}
