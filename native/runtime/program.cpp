@@ -90,6 +90,7 @@ class Checker {
       if (step.out.size() != arity.out && !(step.fused && step.out.empty()))
         fail("expected " + std::to_string(arity.out) + " outputs");
     }
+    require(step.attrs.size() == kernel_attributes(step.kernel).size(), "attributes are missing");
     require(!step.fused || arity.epilogue, "this kernel takes no epilogue");
     for (const int buffer : step.in) check_buffer(buffer);
     for (const int buffer : step.out) check_buffer(buffer);

@@ -321,10 +321,84 @@ void epilogues(Engine& engine) {
     if (sums) fused->terminals = {{3, ReduceOp::sum, 4, 1, batch * m, n}};
     const std::vector<std::pair<std::string, double>> attrs = {
         {"batch", batch}, {"M", m}, {"N", n}, {"K", k}, {"transA", 0}, {"transB", 0}, {"lda", k}, {"ldb", n}, {"ldc", n},
-        {"strideA", m * k}, {"strideB", k * n}, {"strideC", m * n}};
+        {"strideA", m * k}, {"strideB", k * n}, {"strideC", m * n}, {"offsetA", 0}, {"offsetB", 0}};
     Program program = one_step("gemm", {0, 1}, {}, attrs, arrays, std::move(fused));
     if (sums) check(engine, "gemm with column sums", std::move(program), arrays, 4, columns, 1e-3f);
     else check(engine, "gemm with bias and relu", std::move(program), arrays, 3, want, 1e-3f);
+  }
+}
+
+using Attrs = std::vector<std::pair<std::string, double>>;
+
+struct Heads {
+  int64_t batch, heads, tq, tk, d, dv;
+  bool causal;
+  Attrs attrs() const {
+    const auto x = [](int64_t v) { return static_cast<double>(v); };
+    Attrs all = {{"batch", x(batch)}, {"heads", x(heads)}, {"tq", x(tq)}, {"tk", x(tk)}, {"d", x(d)}, {"dv", x(dv)},
+                 {"scale", 0.5}, {"causal", x(causal)}, {"masked", 0}, {"dropout", 0}, {"maskOffset", 0},
+                 {"maskBatch", 0}, {"maskHead", 0}, {"maskRow", 0}, {"maskCol", 0}};
+    const auto place = [&](const std::string& name, int64_t steps, int64_t width, int64_t offset) {
+      all.push_back({name + "Offset", x(offset)});
+      all.push_back({name + "Batch", x(steps * heads * width)});
+      all.push_back({name + "Step", x(heads * width)});
+      all.push_back({name + "Head", x(width)});
+    };
+    const int64_t q = batch * tq * heads * d, k = batch * tk * heads * d;
+    place("q", tq, d, 0), place("k", tk, d, 0), place("v", tk, dv, 0), place("grad", tq, dv, 0);
+    place("gradQ", tq, d, 0), place("gradK", tk, d, q), place("gradV", tk, dv, q + k);
+    return all;
+  }
+};
+
+/** Attention and its gradients against plain loops in double. */
+void attention(Engine& engine) {
+  for (int round = 0; round < 60; ++round) {
+    const int64_t long_keys = round % 10 == 0 ? 150 : 30;
+    const Heads s{random_int(1, 3), random_int(1, 3), random_int(1, long_keys), random_int(1, long_keys),
+                  random_int(1, 40), random_int(1, 40), random_int(0, 1) == 1};
+    const int64_t nq = s.batch * s.tq * s.heads * s.d, nk = s.batch * s.tk * s.heads * s.d;
+    const int64_t nv = s.batch * s.tk * s.heads * s.dv, ny = s.batch * s.tq * s.heads * s.dv;
+    std::vector<Floats> arrays = {random_floats(nq), random_floats(nk), random_floats(nv), random_floats(ny),
+                                  Floats(static_cast<size_t>(ny)), Floats(static_cast<size_t>(nq + nk + nv))};
+    for (int i = 0; i < 4; ++i)
+      for (float& v : arrays[static_cast<size_t>(i)]) v *= 0.25f;
+    const auto at = [&](size_t array, int64_t index) { return static_cast<double>(arrays[array][static_cast<size_t>(index)]); };
+    std::vector<double> y(static_cast<size_t>(ny)), g(static_cast<size_t>(nq + nk + nv));
+    std::vector<double> w(static_cast<size_t>(s.tk)), slope(static_cast<size_t>(s.tk));
+    for (int64_t b = 0; b < s.batch; ++b)
+      for (int64_t h = 0; h < s.heads; ++h)
+        for (int64_t i = 0; i < s.tq; ++i) {
+          const int64_t seen = s.causal ? std::min(s.tk, i + 1) : s.tk, q = (b * s.tq + i) * s.heads + h;
+          const auto key = [&](int64_t j) { return (b * s.tk + j) * s.heads + h; };
+          double total = 0, mean = 0;
+          for (int64_t j = 0; j < seen; ++j) {
+            double score = 0;
+            for (int64_t c = 0; c < s.d; ++c) score += at(0, q * s.d + c) * at(1, key(j) * s.d + c);
+            total += w[static_cast<size_t>(j)] = std::exp(0.5 * score);
+          }
+          for (int64_t j = 0; j < seen; ++j) {
+            const double weight = w[static_cast<size_t>(j)] /= total;
+            double& to = slope[static_cast<size_t>(j)] = 0;
+            for (int64_t c = 0; c < s.dv; ++c) {
+              y[static_cast<size_t>(q * s.dv + c)] += weight * at(2, key(j) * s.dv + c);
+              to += at(3, q * s.dv + c) * at(2, key(j) * s.dv + c);
+              g[static_cast<size_t>(nq + nk + key(j) * s.dv + c)] += weight * at(3, q * s.dv + c);
+            }
+            mean += weight * to;
+          }
+          for (int64_t j = 0; j < seen; ++j) {
+            const double ds = 0.5 * w[static_cast<size_t>(j)] * (slope[static_cast<size_t>(j)] - mean);
+            for (int64_t c = 0; c < s.d; ++c) {
+              g[static_cast<size_t>(q * s.d + c)] += ds * at(1, key(j) * s.d + c);
+              g[static_cast<size_t>(nq + key(j) * s.d + c)] += ds * at(0, q * s.d + c);
+            }
+          }
+        }
+    check(engine, "attention", one_step("attention", {0, 1, 2, 0, 0}, {4}, s.attrs(), arrays), arrays, 4,
+          Floats(y.begin(), y.end()), 1e-4f);
+    check(engine, "attention-grad", one_step("attention-grad", {0, 1, 2, 4, 3, 0, 0}, {5}, s.attrs(), arrays), arrays, 5,
+          Floats(g.begin(), g.end()), 1e-4f);
   }
 }
 
@@ -344,6 +418,19 @@ void malformed() {
     one_step("embedding", {0, 0}, {1}, {{"rows", 4294967296.0}, {"width", 4294967296.0}, {"count", 1}}, arrays);
   });
   refused("no such buffer", [&] { one_step("check-finite", {2}, {}, {{"id", 0}, {"length", 1}}, arrays); });
+  const Heads heads{1, 1, 2, 2, 5, 5, false};
+  const std::vector<Floats> four(4, Floats(10));
+  one_step("attention", {0, 1, 2, 0, 0}, {3}, heads.attrs(), four);
+  for (const char* name : {"tq", "tk", "d", "qOffset", "kStep", "vStep", "masked", "dropout"})
+    refused(name, [&] {
+      Attrs attrs = heads.attrs();
+      for (auto& [key, value] : attrs)
+        if (key == name) value = value + 7;
+      for (auto& [key, value] : attrs)
+        if (std::string(name) == "masked" && key == "maskCol") value = 2;
+      one_step("attention", {0, 1, 2, 0, 0}, {3}, attrs, four);
+    });
+  refused("a missing attribute", [&] { one_step("check-finite", {0}, {}, {{"id", 0}}, arrays); });
   for (const int64_t stride : {-1, 2}) {
     refused("strides outside the buffer", [&] {
       auto fused = std::make_unique<Fused>();
@@ -370,6 +457,7 @@ int main() {
   indexing(engine);
   argmax_and_checks(engine);
   epilogues(engine);
+  attention(engine);
   malformed();
   std::printf("%d passed, %d failed\n", passed, failed);
   return failed > 0;
