@@ -29,6 +29,10 @@ const isas =
         }
       : { portable: [] };
 
+// Kernels named here are compiled once more for processors with bf16 dot products; avx512's table chooses.
+const variants = process.arch === 'x64' ? { avx512bf16: [...isas.avx512, '-mavx512bf16'] } : {};
+const hasVariant = (file) => /_bf16\.cpp$/.test(file);
+
 const common = [
   '-std=c++20',
   '-fPIC',
@@ -42,7 +46,10 @@ const sanitizers = ['-fsanitize=address,undefined', '-fno-sanitize-recover=undef
 // Only kernels have loops worth -O3; the rest compiles faster without.
 const optimise = (unit) =>
   sanitize ? ['-O1', '-g', '-fno-omit-frame-pointer', ...sanitizers] : [unit.isa ? '-O3' : '-O2', '-g0'];
-const defines = ['-DNAPI_VERSION=8', ...Object.keys(isas).map((isa) => `-DCAMBIUM_HAS_${isa.toUpperCase()}`)];
+const defines = [
+  '-DNAPI_VERSION=8',
+  ...Object.keys({ ...isas, ...variants }).map((isa) => `-DCAMBIUM_HAS_${isa.toUpperCase()}`),
+];
 
 async function main() {
   if (process.platform === 'win32') return fail('Windows is not supported yet');
@@ -103,7 +110,7 @@ async function tests(objects, compiler) {
  * library compiled for AVX-512 would run on every machine.
  */
 function inLinkOrder(objects) {
-  const order = ['', 'portable', 'neon', 'avx2', 'avx512'];
+  const order = ['', 'portable', 'neon', 'avx2', 'avx512', 'avx512bf16'];
   return [...objects].sort((a, b) => order.indexOf(a.isa) - order.indexOf(b.isa)).map((unit) => unit.object);
 }
 
@@ -119,6 +126,8 @@ function sources() {
   // The slowest files first, so that two jobs end together.
   for (const [isa, flags] of Object.entries(isas))
     for (const file of list('kernels')) units.unshift({ file, isa, flags });
+  for (const [isa, flags] of Object.entries(variants))
+    for (const file of list('kernels').filter(hasVariant)) units.unshift({ file, isa, flags });
   return units;
 }
 

@@ -1,9 +1,11 @@
 // The GEMM and convolution steps of a program: attributes -> shapes, fused epilogues -> tile sinks.
 #include <initializer_list>
 
+#include "../runtime/cpu_features.h"
 #include "conv2d.h"
 #include "fused.h"
 #include "gemm.h"
+#include "gemm_bf16.h"
 
 namespace cambium::CAMBIUM_ISA {
 namespace {
@@ -22,6 +24,14 @@ void with_epilogue(Call& call, int64_t columns, Kernel kernel) {
   } else {
     kernel(call.out<float>(0), nullptr);
   }
+}
+
+/** The product with its operands rounded to bf16, by the instructions made for it where there are some. */
+void product_bf16(const GemmArgs& args, const Parallel& par, const TileSink* sink) {
+#if defined(CAMBIUM_ISA_AVX512) && defined(CAMBIUM_HAS_AVX512BF16)
+  if (has_avx512_bf16()) return avx512bf16::gemm_bf16(args, par, sink);
+#endif
+  gemm_bf16(args, par, sink);
 }
 
 Conv2dArgs conv2d_args(const Call& call) {
@@ -48,7 +58,9 @@ void gemm(Call& call) {
   if (call.step.fused) args.ldc = args.N, args.stride_c = args.M * args.N;
   with_epilogue(call, args.N, [&](float* c, const TileSink* sink) {
     args.c = c;
-    gemm(args, call.parallel, sink);
+    // An empty sum has nothing to round.
+    if (call.attr(14) && args.K > 0) product_bf16(args, call.parallel, sink);
+    else gemm(args, call.parallel, sink);
   });
 }
 

@@ -27,6 +27,15 @@ std::vector<std::string> detect() {
 
 }  // namespace
 
+bool has_avx512_bf16() {
+#if defined(__x86_64__) && defined(CAMBIUM_HAS_AVX512BF16)
+  static const bool has = (__builtin_cpu_init(), __builtin_cpu_supports("avx512bf16"));
+  return has;
+#else
+  return false;
+#endif
+}
+
 const std::vector<std::string>& available_isas() {
   static const std::vector<std::string> isas = detect();
   return isas;

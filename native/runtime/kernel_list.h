@@ -16,7 +16,7 @@ namespace cambium {
 // X(enumerator, name, inputs, outputs, may carry a fused epilogue, attributes)
 #define CAMBIUM_KERNELS(X)                                                                                  \
   X(fused, "fused", 0, 0, true, "")                                                                         \
-  X(gemm, "gemm", 2, 1, true, "batch M N K transA transB lda ldb ldc strideA strideB strideC offsetA offsetB") \
+  X(gemm, "gemm", 2, 1, true, "batch M N K transA transB lda ldb ldc strideA strideB strideC offsetA offsetB bf16") \
   X(conv2d, "conv2d", 2, 1, true, CAMBIUM_CONV_ATTRS)                                                       \
   X(conv2d_input_grad, "conv2d-input-grad", 2, 1, true, CAMBIUM_CONV_ATTRS)                                 \
   X(conv2d_weight_grad, "conv2d-weight-grad", 2, 1, false, CAMBIUM_CONV_ATTRS)                              \

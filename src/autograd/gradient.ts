@@ -24,7 +24,16 @@ import {
   unary,
   where,
 } from '../graph/build.ts';
-import { type Attrs, type ConvAttrs, imageSizes, iotaNode, makeNode, type Node, type OpName } from '../graph/index.ts';
+import {
+  type Attrs,
+  type ConvAttrs,
+  imageSizes,
+  inherited,
+  iotaNode,
+  makeNode,
+  type Node,
+  type OpName,
+} from '../graph/index.ts';
 import { attentionGradients } from './attention.ts';
 import { recurrentGradients } from './recurrent.ts';
 
@@ -232,10 +241,10 @@ export const gradientRules: { readonly [K in OpName]: Rule<K> } = {
       return () => narrow(grad, attrs.axis, first, count);
     });
   },
-  matmul: ({ grad, inputs, attrs: { transA, transB } }) => {
+  matmul: ({ grad, inputs, attrs: { transA, transB, precision } }) => {
     const [a, b] = inputs as [Node, Node];
     const product = (l: Node, r: Node, tl: boolean, tr: boolean): Node =>
-      makeNode('matmul', [l, r], { transA: tl, transB: tr });
+      makeNode('matmul', [l, r], { transA: tl, transB: tr, ...inherited({ precision }) });
     return [
       () => (transA ? product(b, grad, transB, true) : product(grad, b, false, !transB)),
       () => (transB ? product(grad, a, true, transA) : product(a, grad, !transA, false)),

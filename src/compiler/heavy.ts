@@ -119,6 +119,7 @@ const kernels: { readonly [K in OpName]?: (node: Node<K>, views: readonly View[]
         strideC: M * N,
         offsetA: left.offset,
         offsetB: right.offset,
+        bf16: Number(node.attrs.precision === 'bf16'),
       },
     };
   },

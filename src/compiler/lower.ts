@@ -225,7 +225,7 @@ class Lowering {
     if (m.op === 'constant') return undefined;
     const group = this.#groupOf.get(m);
     const reads = new Set<Node>();
-    if (group?.heavy === m && m.op === 'matmul' && group.members.size > 0)
+    if (group?.heavy === m && m.op === 'matmul' && group.members.size > 0 && !(m.attrs as Attrs<'matmul'>).precision)
       for (const x of m.inputs) reads.add(this.#dense(x));
     else reads.add(this.#dense(node));
     for (const read of reads) this.#schedule(read);

@@ -65,9 +65,9 @@ const rules: { readonly [K in OpName]?: Rewrite<K> } = {
     }
     // (A B)' = B' A': the product is made in the order it is wanted in.
     if (x.op === 'matmul' && isSwapOfLastTwo(axes)) {
-      const { transA, transB } = (x as Node<'matmul'>).attrs;
+      const { transA, transB, ...rest } = (x as Node<'matmul'>).attrs;
       const [a, b] = x.inputs as [Node, Node];
-      return makeNode('matmul', [b, a], { transA: !transB, transB: !transA });
+      return makeNode('matmul', [b, a], { transA: !transB, transB: !transA, ...rest });
     }
     // Moving only axes of size 1 moves no element.
     const real = (list: readonly number[]): number[] => list.filter((a) => x.shape[a] !== 1);
@@ -90,7 +90,9 @@ const rules: { readonly [K in OpName]?: Rewrite<K> } = {
     let { transA, transB } = node.attrs;
     if (a.op === 'permute' && isSwapOfLastTwo((a as Node<'permute'>).attrs.axes)) [a, transA] = [oneInput(a), !transA];
     if (b.op === 'permute' && isSwapOfLastTwo((b as Node<'permute'>).attrs.axes)) [b, transB] = [oneInput(b), !transB];
-    return a === node.inputs[0] && b === node.inputs[1] ? node : makeNode('matmul', [a, b], { transA, transB });
+    return a === node.inputs[0] && b === node.inputs[1]
+      ? node
+      : makeNode('matmul', [a, b], { ...node.attrs, transA, transB });
   },
 };
 

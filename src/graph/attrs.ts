@@ -3,6 +3,11 @@ import type { DType, Shape } from '../base/index.ts';
 import type { AttentionAttrs } from './rules/attention.ts';
 import type { RecurrentAttrs } from './rules/recurrent.ts';
 
+/** 'bf16': the float operands are rounded to bfloat16 (nearest even) before they are multiplied; sums stay in f32. */
+export interface PrecisionAttrs {
+  precision?: 'bf16' | undefined;
+}
+
 /** Window geometry of convolution and pooling; padding is [top, bottom, left, right]. */
 export interface WindowAttrs {
   stride: readonly [number, number];
@@ -93,7 +98,7 @@ export interface OpAttrs {
   concat: { axis: number };
   // contraction
   /** (..., M, K) x (..., K, N); transA/transB read the last two axes swapped. Batch axes are equal. */
-  matmul: { transA: boolean; transB: boolean };
+  matmul: { transA: boolean; transB: boolean } & PrecisionAttrs;
   /** x (N, C, H, W), weight (O, C / groups, kh, kw). */
   conv2d: ConvAttrs;
   /** (gradient of y, weight) -> gradient of x with `size` = [H, W]. */

@@ -1,4 +1,6 @@
+export { type Precision, precisions } from '../graph/index.ts';
 export { type AttentionOptions, attention } from './attention.ts';
+export { autocast } from './autocast.ts';
 export * from './creation.ts';
 export {
   currentBackend,

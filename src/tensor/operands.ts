@@ -1,7 +1,7 @@
 /** Two operands brought together: broadcasting and type promotion, and the ranks torch.matmul takes. */
 import { broadcastShapes, type DType, isFloat, promote, ShapeError, sizeOf } from '../base/index.ts';
 import * as build from '../graph/build.ts';
-import { constantNode, makeNode, type Node } from '../graph/index.ts';
+import { constantNode, makeNode, type Node, productPrecision } from '../graph/index.ts';
 
 /** Two operands brought to one dtype and shape. A JavaScript number takes the tensor's dtype where it can. */
 export function align(op: string, x: Node, other: { readonly node: Node } | number, least?: DType): [Node, Node] {
@@ -30,14 +30,15 @@ export function matmul(a: Node, b: Node): Node {
   // (..., M, K) x (K, N): one product with the leading axes folded into M.
   if (b.shape.length === 2 && a.shape.length > 2) {
     const rows = sizeOf(a.shape.slice(0, -1));
-    const y = makeNode('matmul', [build.reshape(a, [rows, a.shape.at(-1) as number]), b], product);
+    const flat = build.reshape(a, [rows, a.shape.at(-1) as number]);
+    const y = makeNode('matmul', [flat, b], { ...product, ...productPrecision(flat.shape, b.shape) });
     return build.reshape(y, [...a.shape.slice(0, -1), b.shape[1] as number]);
   }
   const lead = broadcastShapes(a.shape.slice(0, -2), b.shape.slice(0, -2), 'matmul');
   return makeNode(
     'matmul',
     [build.broadcastTo(a, [...lead, ...a.shape.slice(-2)]), build.broadcastTo(b, [...lead, ...b.shape.slice(-2)])],
-    product,
+    { ...product, ...productPrecision(a.shape, b.shape) },
   );
 }
 

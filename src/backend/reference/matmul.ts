@@ -1,6 +1,7 @@
 /** Matrix products, and the routine convolution shares with them. */
 import type { TypedArray } from '../../base/index.ts';
 import { type Evaluate, value } from './arrays.ts';
+import { operands } from './bf16.ts';
 
 /** A matrix read through strides: element (i, j) is `data[offset + i * row + j * col]`. */
 export interface Matrix {
@@ -123,8 +124,9 @@ const matrix = (data: TypedArray, offset: number, rows: number, cols: number, tr
   col: transposed ? rows : 1,
 });
 
-export const matmul: Evaluate<'matmul'> = ({ inputs, attrs: { transA, transB }, shape, out }) => {
-  const [a, b] = [value(inputs, 0).data, value(inputs, 1).data];
+export const matmul: Evaluate<'matmul'> = ({ inputs, attrs, shape, out }) => {
+  const { transA, transB } = attrs;
+  const [a, b] = operands(inputs, attrs).map((x) => x.data) as [TypedArray, TypedArray];
   const [M, N] = shape.slice(-2) as [number, number];
   const K = value(inputs, 0).shape.at(transA ? -2 : -1) as number;
   if (M * N === 0) return;

@@ -1,4 +1,4 @@
-/** Rows of the matrix product: vectors, empty sizes, sizes around tiles, both transposes, batches. */
+/** Rows of the matrix product: vectors, empty sizes, sizes around tiles, both transposes, batches; in f32 and bf16. */
 import { opCase } from '../op-case.ts';
 
 const sizes: [m: number, k: number, n: number, batch?: number[]][] = [
@@ -32,3 +32,21 @@ for (const [m, k, n, batch = []] of sizes)
         attrs: { transA, transB },
         bound: 'sums',
       });
+
+// Operands rounded to bf16: the oracle rounds them too, so the bound is that of f32 sums.
+for (const [m, k, n, batch = []] of [...sizes, [7, 513, 70], [200, 300, 130], [40, 48, 33, [9]]] as typeof sizes)
+  for (const [transA, transB] of [
+    [false, false],
+    [false, true],
+    [true, false],
+    [true, true],
+  ] as const)
+    opCase('matmul', {
+      inputs: [
+        { shape: [...batch, ...(transA ? [k, m] : [m, k])] },
+        { shape: [...batch, ...(transB ? [n, k] : [k, n])] },
+      ],
+      attrs: { transA, transB, precision: 'bf16' },
+      bound: 'sums',
+      gradient: false,
+    });

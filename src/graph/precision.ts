@@ -1,0 +1,40 @@
+/** Which contractions multiply in bf16: asked for by a scope, granted by shape, inherited by gradients. */
+import { ArgumentError, printable, type Shape } from '../base/index.ts';
+import type { PrecisionAttrs } from './attrs.ts';
+
+/** What heavy ops multiply in: 'fp32', or 'bf16' with fp32 operands in memory and fp32 sums. */
+export type Precision = 'fp32' | 'bf16';
+export const precisions: readonly Precision[] = ['fp32', 'bf16'];
+
+let current: Precision = 'fp32';
+
+/** Runs `body` with the contractions it builds in `precision`; scopes nest. Throws ArgumentError for an unknown one. */
+export function withPrecision<T>(precision: Precision, body: () => T): T {
+  if (!precisions.includes(precision))
+    throw new ArgumentError('BAD_PRECISION', `[autocast] there is no precision ${printable(precision)}`, {
+      op: 'autocast',
+      expected: precisions,
+      got: precision,
+      hint: `choose one of ${precisions.join(', ')}`,
+    });
+  const outer = current;
+  current = precision;
+  try {
+    return body();
+  } finally {
+    current = outer;
+  }
+}
+
+// Below this a product is bound by memory or by its edges, where rounding would only cost.
+const MIN_SIDE = 32;
+
+export const granted = (...sides: readonly number[]): PrecisionAttrs =>
+  current === 'bf16' && Math.min(...sides) >= MIN_SIDE ? { precision: 'bf16' } : {};
+
+/** Of a product (..., M, K) x (..., K, N): the same answer for its two gradients, whose sides are the same three. */
+export const productPrecision = (a: Shape, b: Shape): PrecisionAttrs =>
+  granted(a.at(-2) as number, a.at(-1) as number, b.at(-1) as number);
+
+/** The attribute alone, for nodes made from others. */
+export const inherited = ({ precision }: PrecisionAttrs): PrecisionAttrs => (precision ? { precision } : {});
