@@ -1,8 +1,7 @@
 /** Where downloaded files are kept: $CAMBIUM_CACHE, else the platform's cache folder. */
-import { mkdir } from 'node:fs/promises';
 import { homedir, platform } from 'node:os';
 import { join } from 'node:path';
-import { ioError } from './failure.ts';
+import { makeDirectory } from './directory.ts';
 
 /** The cache's root; nothing is created. Relative values of XDG_CACHE_HOME are ignored, as its specification says. */
 export function cacheDir(env: NodeJS.ProcessEnv = process.env): string {
@@ -14,10 +13,6 @@ export function cacheDir(env: NodeJS.ProcessEnv = process.env): string {
 
 /** Creates a directory and its parents; new ones are readable by their owner only. */
 export async function makePrivateDir(path: string): Promise<string> {
-  try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
-    return path;
-  } catch (cause) {
-    throw ioError(cause, 'create', path, { hint: 'set CAMBIUM_CACHE to a directory you can write to' });
-  }
+  await makeDirectory(path, { mode: 0o700, hint: 'set CAMBIUM_CACHE to a directory you can write to' });
+  return path;
 }

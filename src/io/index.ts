@@ -1,6 +1,7 @@
 export * from './atomic.ts';
 export * from './byte-source.ts';
 export * from './cache.ts';
+export * from './directory.ts';
 export * from './download.ts';
 export * from './failure.ts';
 export * from './host-array.ts';

@@ -14,7 +14,7 @@ import { fill, type Input, oracle, run, source } from './backends.ts';
  *   absolute values.
  * - 'sums of equals': terms repeat, so that their roundings all point one way: max(16, K) of them (an average of
  *   ones does not tell its K).
- * - { absolute }: that far, for ops that are not linear and cancel.
+ * - { absolute }: that far (times the largest result past 1), for ops that are not linear and cancel.
  */
 export type Bound = 'exact' | 'sums' | 'sums of equals' | number | { absolute: number };
 
@@ -60,7 +60,10 @@ const ulp = (x: number): number => 2 ** (Math.max(-126, Math.floor(Math.log2(Mat
 async function tolerances(row: OpCase, data: readonly TypedArray[], exact: TypedArray): Promise<(i: number) => number> {
   const { bound } = row;
   if (bound === 'exact') return () => 0;
-  if (typeof bound === 'object') return () => bound.absolute;
+  if (typeof bound === 'object') {
+    const scale = Math.max(1, ...Array.from(exact, Math.abs));
+    return () => bound.absolute * scale;
+  }
   if (typeof bound === 'number') return (i) => bound * ulp(Math.fround(exact[i] as number));
   const nodes = row.inputs.map(source);
   const node = row.make(...nodes);

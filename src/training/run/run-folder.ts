@@ -6,6 +6,7 @@ import { mkdir, readdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DataError, IoError, printable } from '../../base/errors.ts';
 import { exists, removeOrphans, writeFileAtomic } from '../../io/atomic.ts';
+import { makeDirectory } from '../../io/directory.ts';
 import { errnoOf, ioError } from '../../io/failure.ts';
 import { type Json, readJson, writeJson } from '../../io/json.ts';
 import { Checkpoints } from './checkpoints.ts';
@@ -58,18 +59,14 @@ export class RunFolder {
     recipe: unknown,
     { bytes = 0, ...options }: CreateOptions = {},
   ): Promise<RunFolder> {
-    try {
-      await mkdir(path, { recursive: true });
-    } catch (cause) {
-      throw ioError(cause, 'make', path);
-    }
+    await makeDirectory(path);
     await refuseContent(path);
     const lock = await acquireLock(join(path, 'lock'));
     try {
       // Looked at again under the lock: another process may have made its run here meanwhile.
       await refuseContent(path);
       await checkRoom(path, bytes);
-      await mkdir(join(path, 'checkpoints'), { recursive: true });
+      await makeDirectory(join(path, 'checkpoints'));
       const run = new RunFolder(path, lock, options);
       await writeJson(run.recipePath, recipe);
       return run;
@@ -88,7 +85,7 @@ export class RunFolder {
   ): Promise<RunFolder> {
     const stem = name.replace(/[^\p{L}\p{N}._-]+/gu, '-').replace(/^[.-]+/, '') || 'run';
     try {
-      await mkdir(parent, { recursive: true });
+      await makeDirectory(parent);
       for (let n = 1; ; n++) {
         const path = join(parent, `${stem}-${n}`);
         try {
@@ -122,7 +119,7 @@ export class RunFolder {
     const lock = await acquireLock(join(path, 'lock'));
     try {
       await removeOrphans(path);
-      await mkdir(join(path, 'checkpoints'), { recursive: true });
+      await makeDirectory(join(path, 'checkpoints'));
       return new RunFolder(path, lock, options);
     } catch (cause) {
       await lock.release().catch(() => {});
