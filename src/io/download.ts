@@ -21,6 +21,8 @@ export interface Download {
   maxBytes?: number;
   /** Final path; its directory is made if need be. */
   dest: string;
+  /** Sent to the host of the address itself, never after a redirect to another: it may hold a token. */
+  headers?: Readonly<Record<string, string>>;
   /** What the user can do instead, for the error's hint. */
   hint?: string;
   onProgress?: (progress: { file: string; done: number; total?: number }) => void;
@@ -112,7 +114,7 @@ async function attempt(job: Download, url: string, partial: string): Promise<Out
     let hash = begun.hash;
     size = begun.size;
     alive();
-    const response = size > 0 && size === job.bytes ? undefined : await request(url, size, stop.signal);
+    const response = size > 0 && size === job.bytes ? undefined : await request(url, size, stop.signal, job.headers);
     if (response) {
       const problem = check(response, size, job.bytes);
       if (problem) {
@@ -200,13 +202,17 @@ function check(response: Response, from: number, total: number | undefined): Pro
 }
 
 // Follows redirects by hand: never from https to http, never from a public host to this machine or its network.
-async function request(start: string, from: number, signal: AbortSignal): Promise<Response> {
+async function request(start: string, from: number, signal: AbortSignal, own: Download['headers']): Promise<Response> {
   let url = new URL(start);
   for (let hops = 0; ; hops++) {
     const response = await fetch(url, {
       redirect: 'manual',
       signal,
-      headers: { 'accept-encoding': 'identity', ...(from > 0 ? { range: `bytes=${from}-` } : {}) },
+      headers: {
+        ...(url.origin === new URL(start).origin ? own : {}),
+        'accept-encoding': 'identity',
+        ...(from > 0 ? { range: `bytes=${from}-` } : {}),
+      },
     });
     const location = response.headers.get('location');
     if (response.status < 300 || response.status > 399 || !location) return response;

@@ -5,6 +5,7 @@ export * from './directory.ts';
 export * from './download.ts';
 export * from './failure.ts';
 export * from './host-array.ts';
+export * from './hub.ts';
 export * from './json.ts';
 export * from './npy.ts';
 export * from './paths.ts';

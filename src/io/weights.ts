@@ -5,6 +5,7 @@ import { DataError, IoError, printable, UnsupportedError } from '../base/errors.
 import { type ByteSource, withSource } from './byte-source.ts';
 import { ioError } from './failure.ts';
 import type { HostArray } from './host-array.ts';
+import { hubWeights } from './hub.ts';
 import { readJson } from './json.ts';
 import { readNpy, readNpz } from './npy.ts';
 import { checkName } from './paths.ts';
@@ -35,11 +36,12 @@ export const weightFileNames = [
 ] as const;
 
 /**
- * The tensors at `path`: a file, whose format is told by its content and never by its name, or a folder that holds one.
- * @throws DataError WEIGHTS_FORMAT (with what the file seems to be), WEIGHTS_INDEX, and those of the format; IoError.
+ * The tensors at `path`: a file, whose format is told by its content and never by its name, a folder that holds one, or
+ * `hf:owner/name@revision`, fetched into the cache that huggingface_hub uses too.
+ * @throws DataError WEIGHTS_FORMAT (with what the file seems to be), WEIGHTS_INDEX, and those of the format; IoError; NetworkError.
  */
 export async function readWeights(path: string, options: ReadWeightsOptions = {}): Promise<Weights> {
-  const file = await fileOf(path);
+  const file = path.startsWith('hf:') ? await hubWeights(path, weightFileNames) : await fileOf(path);
   const format = await detectFormat(file);
   const { only } = options;
   switch (format) {
