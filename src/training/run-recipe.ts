@@ -3,13 +3,14 @@ import { rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigError, DataError, IoError, printable, ShapeError } from '../base/errors.ts';
 import { classNames, type Transform, validateTransforms } from '../data/index.ts';
-import { ioError, type Json } from '../io/index.ts';
+import { ioError, type Json, writeFileAtomic } from '../io/index.ts';
 import { createModel, modelEntry } from '../models/index.ts';
 import type { Module } from '../nn/index.ts';
 import { manualSeed } from '../tensor/index.ts';
 import { type DataRequest, dataHashes, leakNotice, loadRunData, type RunData } from './data-source.ts';
 import type { Listener } from './events.ts';
 import { type FineTuneOptions, type FineTuneResult, fineTune, planFineTune } from './fine-tune.ts';
+import { htmlReport } from './html-report.ts';
 import { formatBytes } from './machine-memory.ts';
 import type { RunPlan } from './plan.ts';
 import type { Recipe } from './recipe.ts';
@@ -208,7 +209,11 @@ async function execute(
       signals,
     });
     const report = reportOf(result, hashes.test);
-    if (report) await run.writeReport(report.json, report.text);
+    if (report) {
+      await run.writeReport(report.json, report.text);
+      const page = htmlReport(data.recipe.name, report.json, await run.metrics.read());
+      await writeFileAtomic(join(run.path, 'report.html'), page);
+    }
     const { model, task, plan, ...plain } = result;
     await emit({ type: 'run-end', result: plain, run: run.path });
     return { run: run.path, result, reportText: report?.text, report: report?.json };
