@@ -321,7 +321,7 @@ void epilogues(Engine& engine) {
     if (sums) fused->terminals = {{3, ReduceOp::sum, 4, 1, batch * m, n}};
     const std::vector<std::pair<std::string, double>> attrs = {
         {"batch", batch}, {"M", m}, {"N", n}, {"K", k}, {"transA", 0}, {"transB", 0}, {"lda", k}, {"ldb", n}, {"ldc", n},
-        {"strideA", m * k}, {"strideB", k * n}, {"strideC", m * n}, {"offsetA", 0}, {"offsetB", 0}};
+        {"strideA", m * k}, {"strideB", k * n}, {"strideC", m * n}, {"offsetA", 0}, {"offsetB", 0}, {"bf16", 0}};
     Program program = one_step("gemm", {0, 1}, {}, attrs, arrays, std::move(fused));
     if (sums) check(engine, "gemm with column sums", std::move(program), arrays, 4, columns, 1e-3f);
     else check(engine, "gemm with bias and relu", std::move(program), arrays, 3, want, 1e-3f);
