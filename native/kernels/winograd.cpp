@@ -36,7 +36,7 @@ template <int m>
 Plan make_plan(const Problem& p, int threads) {
   Plan plan{};
   const int64_t tiles = p.tiles();
-  plan.by_panel = tiles <= 128 && p.N >= 4 * kNR && p.K >= 64;
+  plan.by_panel = tiles <= 64 && p.N >= 4 * kNR && p.K >= 64;
   if (plan.by_panel) {
     plan.depth = kPanelDepth, plan.cols = kNR, plan.tiles = round_up(tiles, kMR);
     return plan;
@@ -62,6 +62,8 @@ void transform_weights(const Problem& p, int64_t n, int64_t k0, int64_t k1, floa
       // Forward [N][K][9]: long runs of each row. Backward [K][N][9]: nine taps of each.
       const float* w = p.backward ? p.weight + (k * p.N + n + j) * 9 : p.weight + ((n + j) * p.K + k) * 9;
       const int64_t ld = p.backward ? 9 : p.K * 9;
+      if (p.backward)  // rows too far apart for the processor to foresee
+        for (int64_t i = 0; i < 9 * S; i += 16) __builtin_prefetch(w + 6 * p.N * 9 + i);
       for (int64_t q = 0; q < run; q += S) {
         const int64_t left = least(S, run - q);
         for (int r = 0; r < S; ++r) block[r] = r < cols ? Vec::load_partial(w + r * ld + q, left) : Vec::zero();
@@ -86,15 +88,18 @@ void transform_weights(const Problem& p, int64_t n, int64_t k0, int64_t k1, floa
   }
 }
 
-/** c[tile][width] (+)= u[tile][k] v[k][width] */
-void multiply(const float* u, int64_t ldu, int64_t tiles, int64_t k, const float* v, int64_t width, float* c, int64_t ldc,
-              Store store) {
+/** c[tile][width] (+)= u[tile][k] v[k][width]; meanwhile brings the next panel, `ahead` floats past v, into the cache. */
+void multiply(const float* u, int64_t ldu, int64_t tiles, int64_t k, const float* v, int64_t width, int64_t ahead, float* c,
+              int64_t ldc, Store store) {
+  const int64_t vectors = width / Vec::size;
   for (int64_t t = 0; t < tiles; t += kMR) {
-    const int64_t rows = least(kMR, tiles - t);
+    const int64_t rows = least(kMR, tiles - t), line = t / kMR * 16;
     const float* pointers[kMR];
     for (int64_t r = 0; r < rows; ++r) pointers[r] = u + (t + r) * ldu;
-    rows_kernel(rows, width / Vec::size)(MicroRows{1, pointers, nullptr, 0, k, v, 0, width},
-                                         MicroC{c + t * ldc, ldc, width, store});
+    const MicroC to{c + t * ldc, ldc, width, store};
+    if (ahead && line < width)
+      rows_kernel<true>(rows, vectors)(MicroRows{1, pointers, nullptr, 0, k, v, 0, width, ahead, line, line + 16}, to);
+    else rows_kernel(rows, vectors)(MicroRows{1, pointers, nullptr, 0, k, v, 0, width}, to);
   }
 }
 
@@ -183,7 +188,7 @@ void run_by_tiles(const Problem& p, const Plan& plan, float* v, const Parallel& 
           for (int64_t n = n0; n < least(p.N, n0 + plan.cols); n += kNR) {
             const int64_t width = panel_width(n, p.N);
             multiply(u + point * u_plane + k, ldu, t1 - t0, least(plan.depth, p.K - k),
-                     v + point * v_plane + n * p.K + k * width, width, products + point * c_plane + n - n0, ldc,
+                     v + point * v_plane + n * p.K + k * width, width, point + 1 < points ? v_plane : 0, products + point * c_plane + n - n0, ldc,
                      k ? Store::add : Store::set);
           }
       output.run(products, ldc, c_plane, t0, t1, n0, least(plan.cols, p.N - n0), products + points * c_plane, thread);
@@ -213,7 +218,7 @@ void run_by_panels(const Problem& p, const Plan& plan, float* u, const Parallel&
       const int64_t kc = least(plan.depth, p.K - k);
       transform_weights<m>(p, n, k, k + kc, v, v_plane);
       for (int64_t point = 0; point < points; ++point)
-        multiply(u + point * u_plane + k, ldu, tiles, kc, v + point * v_plane, width, products + point * c_plane, kNR,
+        multiply(u + point * u_plane + k, ldu, tiles, kc, v + point * v_plane, width, 0, products + point * c_plane, kNR,
                  k ? Store::add : Store::set);
     }
     output.run(products, kNR, c_plane, 0, tiles, n, least(kNR, p.N - n), products + points * c_plane, thread);

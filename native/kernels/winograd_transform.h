@@ -120,11 +120,18 @@ template <int m, bool of_gradient>
 inline void transform_tiles(const TileSource& s, const TileGrid& grid, int64_t t0, int64_t t1, int64_t c0, int64_t c1,
                             float* dst, int64_t ld, int64_t plane) {
   constexpr int alpha = m + 2, size = of_gradient ? m : alpha;
+  constexpr int fresh = size - m;  // columns from here on were not in the tile before
+  const float* pixel[size * size];
+  const float* next[size * size];
+  tile_pixels<m, size>(s, grid, t0, pixel);
   for (int64_t t = t0; t < t1; ++t, dst += ld) {
-    const float* pixel[size * size];
-    tile_pixels<m, size>(s, grid, t, pixel);
+    tile_pixels<m, size>(s, grid, t + 1 < t1 ? t + 1 : t, next);
     for (int64_t c = c0; c < c1; c += Vec::size) {
       Vec d[size * size], half[alpha * size], u[alpha];
+#pragma GCC unroll 6
+      for (int i = 0; i < size; ++i)
+#pragma GCC unroll 6
+        for (int j = fresh; j < size; ++j) __builtin_prefetch(next[i * size + j] + c);
       if (c + Vec::size <= c1) {
 #pragma GCC unroll 36
         for (int i = 0; i < size * size; ++i) d[i] = Vec::load(pixel[i] + c);
@@ -145,6 +152,7 @@ inline void transform_tiles(const TileSource& s, const TileGrid& grid, int64_t t
         for (int j = 0; j < alpha; ++j) u[j].store(out + (i * alpha + j) * plane);
       }
     }
+    for (int i = 0; i < size * size; ++i) pixel[i] = next[i];
   }
 }
 
