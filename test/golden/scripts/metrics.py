@@ -1,7 +1,7 @@
 """Records scikit-learn's classification_report on cases of every kind: test/golden/metrics/reports.json,
 and its top_k_accuracy_score: test/golden/metrics/top-k.json.
 
-/opt/oracle/bin/python test/golden/scripts/metrics.py
+python test/golden/scripts/metrics.py
 """
 import json
 import warnings
