@@ -16,7 +16,7 @@ export interface LayerGolden {
 const TOLERANCE = 2e-6;
 
 /** As `fill` in the script; through loadStateDict, so that keys and order are PyTorch's too. */
-function fill(module: nn.Module): void {
+export function fill(module: nn.Module): void {
   const entries = [...module.stateDict()].map(([name, variable], i): [string, nn.StoredTensor] => {
     const { shape, dtype, size } = variable;
     if (name.endsWith('num_batches_tracked')) return [name, { shape, dtype, data: new Int32Array(1) }];
