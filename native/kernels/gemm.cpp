@@ -11,6 +11,8 @@ constexpr int64_t kKC = 128;                   // a panel of B this deep stays i
 constexpr int64_t kTile = 96 * 256;            // floats of C per task: stays in L2 beside A and B
 constexpr int64_t kPackLimit = int64_t{1} << 24;  // floats of packed B held at once
 constexpr int64_t kStreamFrom = int64_t{1} << 22;  // floats of C from which it cannot stay in cache
+constexpr int64_t kFewRows = 256;              // rows of A that one task can take whole
+constexpr int64_t kLargeB = int64_t{1} << 21;  // floats of B from which it comes from memory
 
 /** The blocking of one call; a function of the shape only, so that sums do not depend on the threads. */
 struct Plan {
@@ -40,6 +42,13 @@ Plan make_plan(const GemmArgs& g, bool sink) {
   while (worth && tasks() < 16 && p.mc > 4 * kMR) p.mc /= 2;
   while (worth && tasks() < 8 && p.nc > kNR) p.nc = round_up(p.nc / 2, kNR);
   p.mc = round_up(p.mc, kMR);
+  if (g.batch == 1 && g.M <= kFewRows && g.K > 64 && g.N * g.K >= kLargeB) {
+    // A large B for few rows: packed where it is used, it crosses the memory bus once.
+    p.local = true;
+    p.mc = round_up(g.M, kMR);
+    p.nc = 8 * kNR;
+    while (p.nc > kNR && (ceil_div(g.N, p.nc) < 8 || p.mc * p.nc > 4 * kTile)) p.nc /= 2;
+  }
   p.group = 1;
   if (p.local && g.M <= p.mc && g.N <= p.nc)
     p.group = most(1, least(ceil_div(g.batch, 16), static_cast<int64_t>((1 << 18) / (work + 1))));
@@ -101,6 +110,17 @@ class Task {
     return {panels + n * kKC, width, n, cols};
   }
 
+  /** Fetches a share of the panel that is packed next: the one kNR columns on, or the first one K-block further. */
+  void fetch(const Block& block, int64_t n, const float* b, int64_t k, int64_t kc, int64_t part, int64_t parts) const {
+    n += kNR;
+    if (n >= block.cols) n = 0, k += kc, kc = least(kKC, g_.K - k);
+    const int64_t cols = least(kNR, block.cols - n), line = 64 / static_cast<int64_t>(sizeof(float));
+    const int64_t rows = g_.trans_b ? cols : kc, width = g_.trans_b ? kc : cols;
+    const float* from = g_.trans_b ? b + (block.n + n) * g_.ldb + k : b + k * g_.ldb + block.n + n;
+    for (int64_t r = rows * part / parts; r < rows * (part + 1) / parts; ++r)
+      for (int64_t j = 0; j < width; j += line) __builtin_prefetch(from + r * g_.ldb + j, 0, 2);
+  }
+
   void micro(const float* a, int64_t lda, int64_t m, int64_t rows, const Panel& panel, int64_t kc, float* c,
              int64_t ldc, Store store) const {
     const float* pointers[kMR];
@@ -115,8 +135,11 @@ class Task {
     if (kc > 64 || block.cols <= kNR || p_.local) {
       for (int64_t n = 0; n < block.cols; n += kNR) {
         const Panel p = panel(block, n, b, panels, k, kc);
-        for (int64_t m = 0; m < block.rows; m += kMR)
+        const int64_t groups = ceil_div(block.rows, kMR);
+        for (int64_t m = 0; m < block.rows; m += kMR) {
+          if (p_.local && !p_.direct && groups > 1) fetch(block, n, b, k, kc, m / kMR, groups);
           micro(a, lda, m, least(kMR, block.rows - m), p, kc, c, ldc, store);
+        }
       }
       return;
     }

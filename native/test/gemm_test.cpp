@@ -146,6 +146,8 @@ int main() {
     check({1, 512, 30, 512, ta, tb, 0, 0});       // rows collide in the cache
     check({1, 100, 512, 512, ta, tb, 0, 0});
     check({2, 150, 150, 150, ta, tb, 0, 0});
+    check({1, 70, 2051, 1031, ta, tb, 1, 0, 1});  // few rows, a large B packed where it is used
+    check({1, 200, 530, 4100, ta, tb, 0, 0});
     for (int broadcast = 0; broadcast < 4; ++broadcast) {
       check({5, 33, 35, 36, ta, tb, 0, broadcast});
       check({3, 4, 20, 150, ta, tb, 0, broadcast});
