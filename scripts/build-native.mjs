@@ -31,7 +31,7 @@ const isas =
 
 // Kernels named here are compiled once more for processors with bf16 dot products; avx512's table chooses.
 const variants = process.arch === 'x64' ? { avx512bf16: [...isas.avx512, '-mavx512bf16'] } : {};
-const hasVariant = (file) => /_bf16\.cpp$/.test(file);
+const hasVariant = (file) => /_bf16.*\.cpp$/.test(file);
 
 const common = [
   '-std=c++20',

@@ -3,6 +3,7 @@
 
 #include "../runtime/cpu_features.h"
 #include "conv2d.h"
+#include "conv2d_bf16.h"
 #include "fused.h"
 #include "gemm.h"
 #include "gemm_bf16.h"
@@ -26,12 +27,26 @@ void with_epilogue(Call& call, int64_t columns, Kernel kernel) {
   }
 }
 
-/** The product with its operands rounded to bf16, by the instructions made for it where there are some. */
-void product_bf16(const GemmArgs& args, const Parallel& par, const TileSink* sink) {
+struct Bf16Kernels {
+  decltype(&gemm_bf16) product;
+  decltype(&conv2d_forward_bf16) forward;
+  decltype(&conv2d_input_grad_bf16) input_grad;
+  decltype(&conv2d_weight_grad_bf16) weight_grad;
+};
+
+/** The kernels that round their operands to bf16: by the instructions made for it where there are some. */
+Bf16Kernels bf16_kernels() {
 #if defined(CAMBIUM_ISA_AVX512) && defined(CAMBIUM_HAS_AVX512BF16)
-  if (has_avx512_bf16()) return avx512bf16::gemm_bf16(args, par, sink);
+  if (has_avx512_bf16())
+    return {avx512bf16::gemm_bf16, avx512bf16::conv2d_forward_bf16, avx512bf16::conv2d_input_grad_bf16,
+            avx512bf16::conv2d_weight_grad_bf16};
 #endif
-  gemm_bf16(args, par, sink);
+  return {gemm_bf16, conv2d_forward_bf16, conv2d_input_grad_bf16, conv2d_weight_grad_bf16};
+}
+
+// An empty sum has nothing to round.
+bool rounds(const Call& call, const Conv2dArgs& a) {
+  return call.attr(16) != 0 && a.ic * a.oc * a.kh * a.kw > 0;
 }
 
 Conv2dArgs conv2d_args(const Call& call) {
@@ -59,7 +74,7 @@ void gemm(Call& call) {
   with_epilogue(call, args.N, [&](float* c, const TileSink* sink) {
     args.c = c;
     // An empty sum has nothing to round.
-    if (call.attr(14) && args.K > 0) product_bf16(args, call.parallel, sink);
+    if (call.attr(14) && args.K > 0) bf16_kernels().product(args, call.parallel, sink);
     else gemm(args, call.parallel, sink);
   });
 }
@@ -68,7 +83,8 @@ void conv2d(Call& call) {
   const Conv2dArgs args = conv2d_args(call);
   if (args.n * args.oh * args.ow * args.oc == 0) return;
   with_epilogue(call, args.oc, [&](float* y, const TileSink* sink) {
-    conv2d_forward(args, call.in<const float>(0), call.in<const float>(1), y, call.parallel, sink);
+    (rounds(call, args) ? bf16_kernels().forward : &conv2d_forward)(
+        args, call.in<const float>(0), call.in<const float>(1), y, call.parallel, sink);
   });
 }
 
@@ -76,13 +92,16 @@ void conv2d_input_grad(Call& call) {
   const Conv2dArgs args = conv2d_args(call);
   if (args.n * args.ih * args.iw * args.ic == 0) return;
   with_epilogue(call, args.ic, [&](float* gx, const TileSink* sink) {
-    conv2d_input_grad(args, call.in<const float>(0), call.in<const float>(1), gx, call.parallel, sink);
+    (rounds(call, args) ? bf16_kernels().input_grad : static_cast<decltype(&conv2d_input_grad_bf16)>(conv2d_input_grad))(
+        args, call.in<const float>(0), call.in<const float>(1), gx, call.parallel, sink);
   });
 }
 
 void conv2d_weight_grad(Call& call) {
-  conv2d_weight_grad(conv2d_args(call), call.in<const float>(0), call.in<const float>(1), call.out<float>(0),
-                     call.parallel);
+  const Conv2dArgs args = conv2d_args(call);
+  const auto kernel = rounds(call, args) ? bf16_kernels().weight_grad
+                                         : static_cast<decltype(&conv2d_weight_grad_bf16)>(conv2d_weight_grad);
+  kernel(args, call.in<const float>(0), call.in<const float>(1), call.out<float>(0), call.parallel);
 }
 
 }  // namespace cambium::CAMBIUM_ISA

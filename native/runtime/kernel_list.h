@@ -4,7 +4,7 @@
 namespace cambium {
 
 #define CAMBIUM_CONV_ATTRS \
-  "n ih iw ic oh ow oc kh kw strideH strideW padH padW dilH dilW groups"
+  "n ih iw ic oh ow oc kh kw strideH strideW padH padW dilH dilW groups bf16"
 #define CAMBIUM_POOL_ATTRS "n ih iw c oh ow kh kw strideH strideW padH padW dilH dilW"
 
 // Offset and strides of [batch, step, head, feature] operands; features are 1 apart.

@@ -86,12 +86,13 @@ const extremum = (wins: (a: Node, b: Node) => Node): PlainRule =>
 const share = (g: Node, a: Node, b: Node, wins: Node): Node =>
   where(wins, g, where(binary('eq', a, b), scale(g, 0.5), zero(g)));
 
-const convAttrs = ({ stride, padding, dilation, groups, channelsLast }: ConvAttrs): ConvAttrs => ({
+const convAttrs = ({ stride, padding, dilation, groups, channelsLast, precision }: ConvAttrs): ConvAttrs => ({
   stride,
   padding,
   dilation,
   groups,
   channelsLast,
+  ...inherited({ precision }),
 });
 
 const spatial = (x: Node, channelsLast: boolean): [number, number] => {

@@ -39,6 +39,7 @@ function convAttrs(x: Shape, y: Shape, kernel: readonly number[], a: ConvAttrs):
     kw: kernel[1] as number,
     ...windowAttrs(a),
     groups: a.groups,
+    bf16: Number(a.precision === 'bf16'),
   };
 }
 

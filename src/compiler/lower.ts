@@ -526,13 +526,17 @@ function collapse(fused: Fused): Fused {
 
 /** Bytes of one convolution's packed weights, with room for panels that are not full. */
 const weightBytes = (a: Record<string, number>): number =>
+  2 * (a.bf16 as number) * (a.n as number) * Math.max(imageElements(a, 'i'), imageElements(a, 'o')) +
   4 *
-  Math.ceil((a.oc as number) / 64) *
-  64 *
-  Math.ceil((a.ic as number) / 16) *
-  16 *
-  (a.kh as number) *
-  (a.kw as number);
+    Math.ceil((a.oc as number) / 64) *
+    64 *
+    Math.ceil((a.ic as number) / 16) *
+    16 *
+    (a.kh as number) *
+    (a.kw as number);
+
+const imageElements = (a: Record<string, number>, side: 'i' | 'o'): number =>
+  (a[`${side}h`] as number) * (a[`${side}w`] as number) * (a[`${side}c`] as number);
 
 const nameOf = (group: Group): string => {
   const ops = [...(group.heavy ? [group.heavy] : []), ...group.members, ...group.terminals].map((n) => n.op);

@@ -4,7 +4,15 @@
  * gathering kernel would multiply by vectors of one or three channels instead.
  */
 import * as build from '../graph/build.ts';
-import { type Attrs, imageSizes, makeNode, type Node, topologicalOrder, withInputs } from '../graph/index.ts';
+import {
+  type Attrs,
+  imageSizes,
+  inherited,
+  makeNode,
+  type Node,
+  topologicalOrder,
+  withInputs,
+} from '../graph/index.ts';
 
 /** Channels from which the kernel's own vectors are filled. */
 const FEW_CHANNELS = 16;
@@ -52,6 +60,7 @@ function windows(node: Node<'conv2dInputGrad'>): Node {
   const products = makeNode('matmul', [build.reshape(gy, [n * h * w, depth]), matrix], {
     transA: false,
     transB: false,
+    ...inherited(node.attrs),
   });
   // [n, h, w, ...] with a rim of zeros, so that every term is a view of it.
   const [rimH, rimW] = [ah - 1, aw - 1];

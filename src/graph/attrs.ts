@@ -15,7 +15,7 @@ export interface WindowAttrs {
   dilation: readonly [number, number];
 }
 
-export interface ConvAttrs extends WindowAttrs {
+export interface ConvAttrs extends WindowAttrs, PrecisionAttrs {
   groups: number;
   /** Activations are (N, H, W, C) instead of (N, C, H, W); set by the layout pass only. Weights never change. */
   channelsLast: boolean;

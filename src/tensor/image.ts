@@ -1,6 +1,6 @@
 /** Sliding windows over images (N, C, H, W): convolution and pooling. */
 import { ArgumentError, DTypeError, formatShape, isFloat, ShapeError } from '../base/index.ts';
-import { makeNode, type WindowAttrs } from '../graph/index.ts';
+import { convPrecision, makeNode, type WindowAttrs } from '../graph/index.ts';
 import { Tensor } from './tensor.ts';
 
 /** One number for both directions, or [vertical, horizontal]. */
@@ -38,6 +38,7 @@ export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor | null, options:
       ...windowAttrs(stride, padding, dilation),
       groups,
       channelsLast: false,
+      ...convPrecision(weight.shape, groups),
     }),
   );
   return bias ? y.add(bias.reshape(1, -1, 1, 1)) : y;
@@ -86,6 +87,7 @@ export function convTranspose2d(
       padding: [top, end[0] as number, left, end[1] as number],
       groups,
       channelsLast: false,
+      ...convPrecision(weight.shape, groups),
       size,
     }),
   );

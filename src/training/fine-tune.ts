@@ -11,7 +11,7 @@ import {
 import type { Json } from '../io/index.ts';
 import type { Module } from '../nn/index.ts';
 import { imageClassification, type Task } from '../tasks/index.ts';
-import { planAndDiscard } from '../tensor/index.ts';
+import { autocast, type Precision, planAndDiscard } from '../tensor/index.ts';
 import { inMemory, inStore, type MemoryCheckpointing, restoreCheckpoint, restoreWeights } from './checkpointing.ts';
 import type { Images } from './data-source.ts';
 import { type Evaluation, evaluate, majorityBaseline } from './evaluate.ts';
@@ -45,6 +45,8 @@ export interface FineTuneOptions {
   /** Names of parameters that stay as they are; `*` stands for anything: `['features.*']`. */
   freeze?: readonly string[];
   labelSmoothing?: number;
+  /** 'bf16': the products and convolutions of training under `autocast`; evaluation stays fp32, the default. */
+  precision?: Precision;
   selectBy?: { metric: 'accuracy' | 'loss'; mode?: 'max' | 'min' };
   earlyStopping?: { patience: number; minDelta?: number } | null;
   seed?: number;
@@ -176,7 +178,11 @@ export const planFineTune = (options: FineTuneOptions, check = false): RunPlan =
 
 function prepare(options: FineTuneOptions) {
   const { model, data, transforms = [], epochs = 1, batchSize = 32, accumulate = 1, clip = {}, seed = 0 } = options;
-  const { optimizer: optimizerOptions = { name: 'adamw', lr: 1e-3 } as const, labelSmoothing = 0 } = options;
+  const {
+    optimizer: optimizerOptions = { name: 'adamw', lr: 1e-3 } as const,
+    labelSmoothing = 0,
+    precision = 'fp32',
+  } = options;
   const scheduleOptions = options.schedule ?? ({ name: 'constant' } as const);
   for (const [field, value] of Object.entries({ epochs, batchSize, accumulate }))
     if (!Number.isInteger(value) || value < 1)
@@ -201,7 +207,16 @@ function prepare(options: FineTuneOptions) {
   const evaluated = Math.max(data.validation?.length ?? 0, data.test?.length ?? 0);
   const { name = model.constructor.name } = options.architecture ?? {};
   const { height, width, channels } = modelSize;
-  const request = { model, task, dataset: data.train, transforms, optimizer: newOptimizer, clip, accumulate };
+  const request = {
+    model,
+    task,
+    dataset: data.train,
+    transforms,
+    optimizer: newOptimizer,
+    clip,
+    accumulate,
+    precision,
+  };
   const plan = planRun(
     {
       model: `${name} on ${channels}x${height}x${width} (${describeSchema(schema)})`,
@@ -210,7 +225,7 @@ function prepare(options: FineTuneOptions) {
       batchSize,
       accumulate,
       steps,
-      settings: settingsText(optimizerOptions, scheduleOptions, { labelSmoothing, clip }),
+      settings: settingsText(optimizerOptions, scheduleOptions, { labelSmoothing, clip, precision }),
       needs: (size) =>
         stepNeeds(
           { ...request, evalBatchSize: (b) => Math.min(evaluated, evalBatch(b)) },
@@ -223,7 +238,7 @@ function prepare(options: FineTuneOptions) {
   planAndDiscard([]);
   const step = new TrainStep({
     model,
-    lossOf: (batch) => task.loss(model, batch),
+    lossOf: (batch) => autocast(precision, () => task.loss(model, batch)),
     optimizer,
     parameters,
     clip,

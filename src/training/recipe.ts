@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import type { Transform } from '../data/index.ts';
+import { precisions } from '../tensor/index.ts';
 
 const positiveInt = z.number().int().min(1).max(1e9);
 const count = z.number().int().min(0).max(1e9);
@@ -90,6 +91,8 @@ export const recipeSchema = z.strictObject({
   /** Of validation and test; twice `batchSize` unless told. */
   evalBatchSize: positiveInt.optional(),
   epochs: z.number().int().min(1).max(1e6),
+  /** bf16: products and convolutions of training round their operands to bfloat16; weights and sums stay fp32. */
+  precision: z.enum(precisions).default('fp32'),
   /** Batches whose gradients are summed into one update. */
   accumulate: positiveInt.default(1),
   clip: z.strictObject({ norm: z.number().positive().optional(), value: z.number().positive().optional() }).default({}),

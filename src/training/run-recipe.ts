@@ -160,7 +160,8 @@ function buildModel(recipe: Recipe, data: RunData): { module: Module; architectu
 function optionsOf(data: RunData): FineTuneOptions {
   const { recipe } = data;
   const { module, architecture } = buildModel(recipe, data);
-  const { optimizer, schedule, epochs, batchSize, evalBatchSize, accumulate, clip, freeze, labelSmoothing } = recipe;
+  const { optimizer, schedule, epochs, batchSize, evalBatchSize, accumulate, clip, freeze, labelSmoothing, precision } =
+    recipe;
   return {
     model: module,
     architecture,
@@ -175,6 +176,7 @@ function optionsOf(data: RunData): FineTuneOptions {
     clip,
     freeze,
     labelSmoothing,
+    precision,
     selectBy: recipe.selectBy,
     earlyStopping: recipe.earlyStopping,
     seed: recipe.seed,

@@ -82,13 +82,18 @@ export function makeSchedule(
 export function settingsText(
   optimizer: OptimizerOptions,
   schedule: ScheduleOptions,
-  { labelSmoothing = 0, clip = {} }: { labelSmoothing?: number; clip?: { norm?: number; value?: number } } = {},
+  {
+    labelSmoothing = 0,
+    clip = {},
+    precision = 'fp32',
+  }: { labelSmoothing?: number; clip?: { norm?: number; value?: number }; precision?: string } = {},
 ): string {
   const { name, lr, weightDecay = name === 'adamw' ? 0.01 : 0, decayBiasAndNorm = false } = optimizer;
   const kind = name === 'adamw' ? 'decoupled decay' : 'L2';
   const decay =
     weightDecay > 0 ? `${kind} ${weightDecay}${decayBiasAndNorm ? '' : ' (not on bias and norm)'}` : 'no decay';
   const parts = [`${name} lr ${lr}, ${decay}`, `schedule ${schedule.name}`];
+  if (precision !== 'fp32') parts.push(`products in ${precision}`);
   if (labelSmoothing > 0) parts.push(`label smoothing ${labelSmoothing}`);
   if (clip.norm !== undefined) parts.push(`gradient norm <= ${clip.norm}`);
   if (clip.value !== undefined) parts.push(`gradients within ${clip.value}`);

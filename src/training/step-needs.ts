@@ -3,7 +3,7 @@ import { type Batch, DataLoader, type Transform } from '../data/index.ts';
 import type { Module } from '../nn/index.ts';
 import type { Optimizer } from '../optim/index.ts';
 import type { Task } from '../tasks/index.ts';
-import { generator, planAndDiscard } from '../tensor/index.ts';
+import { autocast, generator, type Precision, planAndDiscard } from '../tensor/index.ts';
 import type { Images } from './data-source.ts';
 import type { StepNeeds } from './plan.ts';
 import { type Clip, TrainStep } from './train-step.ts';
@@ -16,6 +16,7 @@ export interface NeedsRequest {
   /** A fresh one: planning touches its state. */
   readonly optimizer: () => Optimizer;
   readonly clip: Clip;
+  readonly precision: Precision;
   readonly accumulate: number;
   /** Of evaluation, at a training batch size; 0 where nothing is evaluated. */
   readonly evalBatchSize: (batchSize: number) => number;
@@ -26,7 +27,7 @@ const BATCHES_AHEAD = 4;
 
 /** The needs of training at `batchSize`. */
 export function stepNeeds(request: NeedsRequest, batchSize: number): StepNeeds {
-  const { model, task, accumulate, clip } = request;
+  const { model, task, accumulate, clip, precision } = request;
   const size = batchSizeOf(request);
   const evalBatch = request.evalBatchSize(batchSize);
   const batchBytes = size * (batchSize * (BATCHES_AHEAD + accumulate - 1) + evalBatch * BATCHES_AHEAD);
@@ -39,7 +40,7 @@ export function stepNeeds(request: NeedsRequest, batchSize: number): StepNeeds {
   const parameters = named.map(({ variable }) => variable).filter((variable) => variable.requiresGrad);
   const step = new TrainStep({
     model,
-    lossOf: (batch) => task.loss(model, batch),
+    lossOf: (batch) => autocast(precision, () => task.loss(model, batch)),
     optimizer: request.optimizer(),
     parameters,
     clip,

@@ -1,7 +1,8 @@
 /** Convolution as matrix products over patches, a few images at a time, in either layout. */
 import type { Shape, TypedArray } from '../../base/index.ts';
 import type { ConvAttrs } from '../../graph/index.ts';
-import { type Evaluate, type Value, value } from './arrays.ts';
+import type { Evaluate, Value } from './arrays.ts';
+import { operands } from './bf16.ts';
 import { type Geometry, geometry } from './geometry.ts';
 import { gemm, type Matrix } from './matmul.ts';
 
@@ -97,7 +98,7 @@ const rowMajor = (data: TypedArray, cols: number, offset = 0): Matrix => ({ data
 const transposed = (a: Matrix): Matrix => ({ ...a, row: a.col, col: a.row });
 
 const conv2d: Evaluate<'conv2d'> = ({ inputs, attrs, shape, out }) => {
-  const [x, w] = [value(inputs, 0), value(inputs, 1)];
+  const [x, w] = operands(inputs, attrs) as [Value, Value];
   const conv = convolution(x.shape, shape, kernelOf(w), attrs);
   const { pixel, h, w: width } = conv.y;
   forEachPart(conv, (part) => {
@@ -113,7 +114,7 @@ const conv2d: Evaluate<'conv2d'> = ({ inputs, attrs, shape, out }) => {
 };
 
 const conv2dInputGrad: Evaluate<'conv2dInputGrad'> = ({ inputs, attrs, shape, out }) => {
-  const [gy, w] = [value(inputs, 0), value(inputs, 1)];
+  const [gy, w] = operands(inputs, attrs) as [Value, Value];
   const conv = convolution(shape, gy.shape, kernelOf(w), attrs);
   const sums = new Float64Array(out.length);
   forEachPart(conv, (part) => {
@@ -127,7 +128,7 @@ const conv2dInputGrad: Evaluate<'conv2dInputGrad'> = ({ inputs, attrs, shape, ou
 };
 
 const conv2dWeightGrad: Evaluate<'conv2dWeightGrad'> = ({ inputs, attrs, out }) => {
-  const [x, gy] = [value(inputs, 0), value(inputs, 1)];
+  const [x, gy] = operands(inputs, attrs) as [Value, Value];
   const conv = convolution(x.shape, gy.shape, attrs.kernelSize, attrs);
   const sums = new Float64Array(out.length);
   forEachPart(conv, (part) => {

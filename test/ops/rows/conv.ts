@@ -17,9 +17,10 @@ const convs: ({ x: Four; w: Four } & Partial<ConvAttrs>)[] = [
   { x: [1, 17, 6, 5], w: [15, 17, 1, 1] },
   { x: [2, 3, 8, 8], w: [4, 3, 1, 1], stride: [2, 2] },
   { x: [0, 3, 4, 4], w: [2, 3, 3, 3] },
+  { x: [6, 33, 2, 2], w: [70, 33, 3, 3], padding: [1, 1, 1, 1] },
 ];
 for (const { x, w, ...given } of convs)
-  for (const channelsLast of [false, true]) {
+  for (const [channelsLast, precision] of [[false], [true], [false, 'bf16'], [true, 'bf16']] as const) {
     const attrs = {
       stride: [1, 1],
       padding: [0, 0, 0, 0],
@@ -27,12 +28,25 @@ for (const { x, w, ...given } of convs)
       groups: 1,
       ...given,
       channelsLast,
+      ...(precision && { precision }),
     } as const;
+    // The oracle rounds operands to bf16 as well; differences of rounded values are no derivative.
+    const gradient = precision === undefined;
     const last = ([n, c, h, w]: Four): Four => (channelsLast ? [n, h, w, c] : [n, c, h, w]);
     const image = { shape: last(x) };
     const weight = { shape: w };
     const grad = { shape: makeNode('conv2d', [source(image), source(weight)], attrs).shape };
-    opCase('conv2d', { inputs: [image, weight], attrs, bound: 'sums' });
-    opCase('conv2dInputGrad', { inputs: [grad, weight], attrs: { ...attrs, size: [x[2], x[3]] }, bound: 'sums' });
-    opCase('conv2dWeightGrad', { inputs: [image, grad], attrs: { ...attrs, kernelSize: [w[2], w[3]] }, bound: 'sums' });
+    opCase('conv2d', { inputs: [image, weight], attrs, bound: 'sums', gradient });
+    opCase('conv2dInputGrad', {
+      inputs: [grad, weight],
+      attrs: { ...attrs, size: [x[2], x[3]] },
+      bound: 'sums',
+      gradient,
+    });
+    opCase('conv2dWeightGrad', {
+      inputs: [image, grad],
+      attrs: { ...attrs, kernelSize: [w[2], w[3]] },
+      bound: 'sums',
+      gradient,
+    });
   }
