@@ -6,6 +6,8 @@ import { fileURLToPath } from 'node:url';
 export interface Ceilings {
   /** fp32 multiply-adds x 2 per second, all cores. */
   readonly flops: number;
+  /** The same of bf16 pairs summed in fp32; 0 where the processor has no instructions for them. */
+  readonly bf16Flops: number;
   /** Bytes per second, all cores, half read and half written. */
   readonly bandwidth: number;
 }

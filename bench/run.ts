@@ -145,8 +145,8 @@ function print({ workload, title, limitMs, firstStepMs, rows }: Result): void {
 const ceilings = measureCeilings();
 const machine = `${cpus()[0]?.model.trim()}, ${cpus().length} cores, Node ${process.versions.node}`;
 console.log(
-  `${new Date().toISOString().slice(0, 10)}  ${machine}; measured ${(ceilings.flops / 1e9).toFixed(0)} GFLOP/s, ` +
-    `${(ceilings.bandwidth / 1e9).toFixed(1)} GB/s`,
+  `${new Date().toISOString().slice(0, 10)}  ${machine}; measured ${(ceilings.flops / 1e9).toFixed(0)} GFLOP/s fp32, ` +
+    `${(ceilings.bf16Flops / 1e9).toFixed(0)} bf16, ${(ceilings.bandwidth / 1e9).toFixed(1)} GB/s`,
 );
 const results: Result[] = [];
 for (const id of chosen) {

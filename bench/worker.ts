@@ -3,12 +3,15 @@
  * usage: worker.ts WORKLOAD {fp32|bf16} FOLDER    writes weights.safetensors and batch.safetensors to FOLDER first
  */
 import { createInterface } from 'node:readline';
+import { type Precision, withPrecision } from '../src/graph/index.ts';
 import { writeSafetensors } from '../src/io/index.ts';
 import { manualSeed, type Tensor, type Variable } from '../src/tensor/index.ts';
 import { arraysOf } from '../src/training/model-weights.ts';
 import { type Workload, workloads } from './workloads.ts';
 
-const [id = '', , folder = ''] = process.argv.slice(2);
+const [id = '', precision = 'fp32', folder = ''] = process.argv.slice(2);
+// A workload builds its whole step before it first awaits, so that this scope covers it.
+const run = <T>(body: () => T): T => withPrecision(precision as Precision, body);
 manualSeed(0);
 const work = await (workloads[id] as Workload).make();
 const variables = new Map<string, Variable>();
@@ -27,13 +30,13 @@ answer({ ready: true, parameters });
 for await (const line of createInterface({ input: process.stdin })) {
   const [command, count] = line.split(' ');
   if (command === 'check') {
-    answer({ loss: await work.check() });
+    answer({ loss: await run(work.check) });
     continue;
   }
   const times: number[] = [];
   for (let i = 0; i < Number(count); i++) {
     const start = performance.now();
-    await work.step();
+    await run(work.step);
     times.push(performance.now() - start);
   }
   answer({ times, peakMB: process.resourceUsage().maxRSS / 1024 });

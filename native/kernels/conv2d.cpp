@@ -250,12 +250,6 @@ void convolve(const Problem& p, const Parallel& par, const TileSink* sink) {
   });
 }
 
-/** A 1 x 1 convolution with nothing skipped is a plain product over pixels. */
-bool pointwise(const Conv2dArgs& a) {
-  return a.kh == 1 && a.kw == 1 && a.stride_h == 1 && a.stride_w == 1 && a.pad_h == 0 && a.pad_w == 0 &&
-         a.groups == 1 && a.oh == a.ih && a.ow == a.iw;
-}
-
 }  // namespace
 
 void conv2d_forward(const Conv2dArgs& a, const float* x, const float* weight, float* y, const Parallel& par,

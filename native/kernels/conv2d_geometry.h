@@ -20,6 +20,12 @@ struct Geometry {
   int64_t rows() const { return n * ph * pw; }
 };
 
+/** A 1 x 1 convolution with nothing skipped is a plain product over pixels. */
+inline bool pointwise(const Conv2dArgs& a) {
+  return a.kh == 1 && a.kw == 1 && a.stride_h == 1 && a.stride_w == 1 && a.pad_h == 0 && a.pad_w == 0 &&
+         a.groups == 1 && a.oh == a.ih && a.ow == a.iw;
+}
+
 inline int64_t geometry_floats(const Conv2dArgs& a) {
   const int64_t order = a.stride_h > 1 || a.stride_w > 1 ? a.ih * a.iw : 0;
   return most(a.oh, a.ih) * a.kh + most(a.ow, a.iw) * a.kw + order + 16;

@@ -21,11 +21,13 @@ Plan make_plan(const GemmArgs& g) {
   Plan p{};
   const bool shared_b = g.batch == 1 || g.stride_b == 0;
   const double work = static_cast<double>(g.M) * static_cast<double>(g.N) * static_cast<double>(g.K);
-  p.local = !shared_b || work * static_cast<double>(g.batch) < 1 << 20;
+  const bool once = g.M <= 192;  // of every panel of B: packing it where it is used saves a trip to memory
+  p.local = !shared_b || once || work * static_cast<double>(g.batch) < 1 << 20;
   p.nc = least(512, round_up(g.N, kNR));
   p.mc = least(192, round_up(g.M, kMR));
   const auto tasks = [&] { return ceil_div(g.M, p.mc) * ceil_div(g.N, p.nc) * g.batch; };
   const bool worth = work >= 1 << 18;
+  while (worth && once && tasks() < 16 && p.nc > kNR) p.nc = round_up(p.nc / 2, kNR);
   while (worth && tasks() < 16 && p.mc > 8 * kMR) p.mc /= 2;
   while (worth && tasks() < 8 && p.nc > kNR) p.nc = round_up(p.nc / 2, kNR);
   p.mc = round_up(p.mc, kMR);

@@ -42,4 +42,12 @@ int winograd_tile(const Conv2dArgs& a, ConvPass pass) {
   return two < four ? 2 : 4;
 }
 
+bool rounding_pays(const Conv2dArgs& a, ConvPass pass) {
+  const int tile = winograd_tile(a, pass);
+  if (!tile) return true;
+  if (a.algorithm != ConvAlgorithm::automatic) return false;
+  const double gain = pass == ConvPass::weight_grad ? 1.4 : 1.8;  // of the direct algorithm by bf16 dot products
+  return direct_cost(a) < gain * winograd_cost(a, pass, tile);
+}
+
 }  // namespace cambium::CAMBIUM_ISA

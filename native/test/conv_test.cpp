@@ -17,11 +17,17 @@ namespace {
 int passed = 0, failed = 0;
 std::mt19937 random_source(11);
 
+/** Whether values are made that bf16 holds. */
+bool short_values = false;
+
 /** A heap block of exactly n floats after `shift`, so that sanitizers see any access past it. */
 struct Buffer {
   Buffer(int64_t n, int64_t shift, bool random) : size(n), memory(new float[static_cast<size_t>(n + shift)]), data(memory.get() + shift) {
     std::uniform_real_distribution<float> uniform(-1, 1);
-    for (int64_t i = 0; i < n; ++i) data[i] = random ? uniform(random_source) : -77.0f;
+    for (int64_t i = 0; i < n; ++i) {
+      const float value = random ? uniform(random_source) : -77.0f;
+      data[i] = short_values ? std::round(value * 128) / 128 : value;
+    }
   }
   int64_t size;
   std::unique_ptr<float[]> memory;
@@ -101,8 +107,15 @@ Data make_data(const Conv2dArgs& a, int64_t shift) {
   return d;
 }
 
-void check_algorithm(const Conv2dArgs& a, int64_t shift, const Data& d, int winograd) {
+struct Kernels {
+  decltype(&portable::conv2d_forward) forward, input_grad;
+  decltype(&portable::conv2d_weight_grad) weight_grad;
+};
+
+void check_algorithm(const Conv2dArgs& a, int64_t shift, const Data& d, int winograd, bool bf16 = false) {
   for (const auto& isa : test_isas()) {
+    const Kernels kernels = bf16 ? Kernels{isa.conv2d_forward_bf16, isa.conv2d_input_grad_bf16, isa.conv2d_weight_grad_bf16}
+                                 : Kernels{isa.conv2d_forward, isa.conv2d_input_grad, isa.conv2d_weight_grad};
     const char* wrong = nullptr;
     const auto gather = [&](const char* what, const Expected& want, int64_t cols, const auto& kernel) {
       std::vector<float> reference;
@@ -122,24 +135,24 @@ void check_algorithm(const Conv2dArgs& a, int64_t shift, const Data& d, int wino
         }
     };
     gather("forward", d.forward, a.oc, [&](float* out, const Parallel& par, const TileSink* sink) {
-      isa.conv2d_forward(a, d.x.data, d.w.data, out, par, sink);
+      kernels.forward(a, d.x.data, d.w.data, out, par, sink);
     });
     gather("input grad", d.input, a.ic, [&](float* out, const Parallel& par, const TileSink* sink) {
-      isa.conv2d_input_grad(a, d.y.data, d.w.data, out, par, sink);
+      kernels.input_grad(a, d.y.data, d.w.data, out, par, sink);
     });
     std::vector<float> reference;
     for (int threads = 1; threads <= 3; ++threads) {
       const TestParallel par(threads);
       const Buffer out(d.w.size, shift, false);
-      isa.conv2d_weight_grad(a, d.x.data, d.y.data, out.data, par);
+      kernels.weight_grad(a, d.x.data, d.y.data, out.data, par);
       if (d.weight.compare(out.data, winograd)) wrong = "weight grad";
       if (reference.empty()) reference.assign(out.data, out.data + out.size);
       else if (std::memcmp(reference.data(), out.data, reference.size() * 4) != 0) wrong = "weight grad differs between threads";
     }
     ++(wrong ? failed : passed);
     if (wrong)
-      std::printf("FAIL %s winograd %d %s: n %ld x %ldx%ldx%ld y %ldx%ldx%ld k %ldx%ld stride %ld,%ld pad %ld,%ld dil %ld,%ld groups %ld\n",
-                  isa.name, winograd, wrong, (long)a.n, (long)a.ih, (long)a.iw, (long)a.ic, (long)a.oh, (long)a.ow, (long)a.oc,
+      std::printf("FAIL %s%s winograd %d %s: n %ld x %ldx%ldx%ld y %ldx%ldx%ld k %ldx%ld stride %ld,%ld pad %ld,%ld dil %ld,%ld groups %ld\n",
+                  isa.name, bf16 ? " bf16" : "", winograd, wrong, (long)a.n, (long)a.ih, (long)a.iw, (long)a.ic, (long)a.oh, (long)a.ow, (long)a.oc,
                   (long)a.kh, (long)a.kw, (long)a.stride_h, (long)a.stride_w, (long)a.pad_h, (long)a.pad_w, (long)a.dil_h,
                   (long)a.dil_w, (long)a.groups);
   }
@@ -149,6 +162,11 @@ void check(Conv2dArgs a, int64_t shift = 0) {
   const Data d = make_data(a, shift);
   a.algorithm = ConvAlgorithm::direct;
   check_algorithm(a, shift, d, 0);
+  if (a.ic * a.oc * a.kh * a.kw > 0) {
+    short_values = true;
+    check_algorithm(a, shift, make_data(a, shift), 0, true);
+    short_values = false;
+  }
   if (a.kh != 3 || a.kw != 3 || a.stride_h != 1 || a.stride_w != 1 || a.dil_h != 1 || a.dil_w != 1 || a.groups != 1 ||
       a.n * a.ih * a.iw * a.ic * a.oh * a.ow * a.oc == 0)
     return;

@@ -12,7 +12,7 @@ common="-std=c++20 -fPIC -fvisibility=hidden -ffp-contract=off -fno-math-errno -
 if [ -n "$mode" ]; then common="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined $common"
 else common="-O3 $common"; fi
 case $(uname -m) in
-  x86_64) isas="avx512 avx2 portable"; has="-DCAMBIUM_HAS_AVX512 -DCAMBIUM_HAS_AVX2 -DCAMBIUM_HAS_PORTABLE" ;;
+  x86_64) isas="avx512bf16 avx512 avx2 portable"; has="-DCAMBIUM_HAS_AVX512BF16 -DCAMBIUM_HAS_AVX512 -DCAMBIUM_HAS_AVX2 -DCAMBIUM_HAS_PORTABLE" ;;
   aarch64|arm64) isas="neon portable"; has="-DCAMBIUM_HAS_NEON -DCAMBIUM_HAS_PORTABLE" ;;
   *) isas=portable; has=-DCAMBIUM_HAS_PORTABLE ;;
 esac
@@ -26,11 +26,13 @@ rule() {  # source object flags...
 }
 for isa in $isas; do
   case $isa in
+    avx512bf16) flags="-mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mavx2 -mavx512bf16" ;;
     avx512) flags="-mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mavx2" ;;
     avx2) flags="-mavx2 -mfma" ;;
     *) flags= ;;
   esac
   for source in kernels/gemm*.cpp kernels/conv2d*.cpp kernels/winograd*.cpp; do
+    case $isa-$source in avx512bf16-*_bf16*) ;; avx512bf16-*) continue ;; esac
     rule "$source" "$out/$(basename "$source" .cpp)-$isa.o" -DCAMBIUM_ISA=$isa $flags
   done
 done

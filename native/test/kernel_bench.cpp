@@ -98,7 +98,7 @@ double measure_peak(const Parallel& par, const std::string& isa) {
     std::atomic<int64_t> flops{0};
     par.run(par.threads(), [&](int64_t, int) {
 #if defined(__x86_64__)
-      if (isa == "avx512") flops += steps * chains_avx512(steps);
+      if (isa.starts_with("avx512")) flops += steps * chains_avx512(steps);
       else if (isa == "avx2") flops += steps * chains_avx2(steps);
       else
 #endif
@@ -110,6 +110,7 @@ double measure_peak(const Parallel& par, const std::string& isa) {
 }
 
 double peak = 0;
+bool bf16_only = false;
 std::string filter;
 
 /** The fastest of many runs: other work on the machine only ever adds time. */
@@ -197,6 +198,8 @@ void bench_gemm(const TestIsa& isa, const Parallel& par, int64_t batch, int64_t 
   const TileSink s{touch, state};
   report(name, 2.0 * batch * M * N * K, 4.0 * batch * (M * K + K * N + (sink ? 0 : M * N)),
          [&] { isa.gemm(g, par, sink ? &s : nullptr); });
+  report(std::string(name) + " bf16", 2.0 * batch * M * N * K, 4.0 * batch * (M * K + K * N + (sink ? 0 : M * N)),
+         [&] { isa.gemm_bf16(g, par, sink ? &s : nullptr); });
 }
 
 void bench_conv(const TestIsa& isa, const Parallel& par, Conv2dArgs c, const char* label) {
@@ -220,10 +223,27 @@ void bench_conv(const TestIsa& isa, const Parallel& par, Conv2dArgs c, const cha
         });
       compare(base + pass, flops, bodies);
     };
+    const auto rounded = [&](const char* pass, const auto& exact, const auto& rounding) {
+      Conv2dArgs args = c;
+      compare(base + pass + " bf16", flops, {{"f32", [&] { exact(args); }}, {"bf16", [&] { rounding(args); }}});
+    };
+    rounded(" forward", [&](const Conv2dArgs& args) { isa.conv2d_forward(args, x.data(), w.data(), out.data(), par, nullptr); },
+            [&](const Conv2dArgs& args) { isa.conv2d_forward_bf16(args, x.data(), w.data(), out.data(), par, nullptr); });
+    rounded(" input-grad", [&](const Conv2dArgs& args) { isa.conv2d_input_grad(args, y.data(), w.data(), out.data(), par, nullptr); },
+            [&](const Conv2dArgs& args) { isa.conv2d_input_grad_bf16(args, y.data(), w.data(), out.data(), par, nullptr); });
+    rounded(" weight-grad", [&](const Conv2dArgs& args) { isa.conv2d_weight_grad(args, x.data(), y.data(), out.data(), par); },
+            [&](const Conv2dArgs& args) { isa.conv2d_weight_grad_bf16(args, x.data(), y.data(), out.data(), par); });
+    if (bf16_only) return;
     each(" forward", [&](const Conv2dArgs& args) { isa.conv2d_forward(args, x.data(), w.data(), out.data(), par, nullptr); });
     each(" input-grad", [&](const Conv2dArgs& args) { isa.conv2d_input_grad(args, y.data(), w.data(), out.data(), par, nullptr); });
     each(" weight-grad", [&](const Conv2dArgs& args) { isa.conv2d_weight_grad(args, x.data(), y.data(), out.data(), par); });
     return;
+  }
+  if (bf16_only || c.oc / c.groups >= 16) {
+    compare(base + " forward bf16", flops, {{"f32", [&] { isa.conv2d_forward(c, x.data(), w.data(), out.data(), par, nullptr); }}, {"bf16", [&] { isa.conv2d_forward_bf16(c, x.data(), w.data(), out.data(), par, nullptr); }}});
+    compare(base + " input-grad bf16", flops, {{"f32", [&] { isa.conv2d_input_grad(c, y.data(), w.data(), out.data(), par, nullptr); }}, {"bf16", [&] { isa.conv2d_input_grad_bf16(c, y.data(), w.data(), out.data(), par, nullptr); }}});
+    compare(base + " weight-grad bf16", flops, {{"f32", [&] { isa.conv2d_weight_grad(c, x.data(), y.data(), out.data(), par); }}, {"bf16", [&] { isa.conv2d_weight_grad_bf16(c, x.data(), y.data(), out.data(), par); }}});
+    if (bf16_only) return;
   }
   report(base + " forward", flops, bytes, [&] { isa.conv2d_forward(c, x.data(), w.data(), out.data(), par, nullptr); });
   report(base + " input-grad", flops, bytes,
@@ -235,6 +255,7 @@ void bench_conv(const TestIsa& isa, const Parallel& par, Conv2dArgs c, const cha
 
 int main(int argc, char** argv) {
   if (argc > 1) filter = argv[1];
+  bf16_only = argc > 4;
   const int threads = argc > 3 ? std::atoi(argv[3]) : 2;
   TestIsa isa = test_isas().front();
   for (const auto& candidate : test_isas())
