@@ -12,4 +12,5 @@ export { HostPipeline } from './pipeline.ts';
 export * from './sampler.ts';
 export * from './schema.ts';
 export * from './split.ts';
+export * from './text/index.ts';
 export * from './transforms.ts';

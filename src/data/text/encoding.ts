@@ -1,0 +1,67 @@
+/** What a tokenizer gives a model: ids, mask and types of one text, and of a batch padded to one length. */
+import { ArgumentError } from '../../base/errors.ts';
+import type { HostArray } from '../../io/host-array.ts';
+
+/** One text (or pair), not padded. */
+export interface Encoding {
+  /** Token ids, special tokens included. */
+  readonly inputIds: Int32Array;
+  /** 0 for the first text and its special tokens, 1 for the second. */
+  readonly tokenTypeIds: Int32Array;
+  /** How many tokens truncation cut off. */
+  readonly truncated: number;
+}
+
+/** Three arrays i32 (B, T): what BERT's `forward` takes. */
+export interface TokenBatch {
+  readonly inputIds: HostArray;
+  /** 1 for tokens, 0 for padding. */
+  readonly attentionMask: HostArray;
+  readonly tokenTypeIds: HostArray;
+}
+
+export interface PadOptions {
+  readonly padId: number;
+  /** T exactly; the longest of the batch unless told. */
+  readonly length?: number;
+  /** T is rounded up to a multiple of this, so that few shapes (compiled programs) occur; 1 unless told. */
+  readonly multipleOf?: number;
+  /** Where the padding goes; `left` for generation. Default `right`. */
+  readonly side?: 'right' | 'left';
+}
+
+/** The padded length of texts of these lengths. */
+export function paddedLength(lengths: Iterable<number>, { length, multipleOf = 1 }: Omit<PadOptions, 'padId'>): number {
+  let longest = 0;
+  for (const n of lengths) longest = Math.max(longest, n);
+  if (length !== undefined && longest > length)
+    throw new ArgumentError('LENGTH_EXCEEDED', `a text of ${longest} tokens does not fit into ${length}`, {
+      field: 'length',
+      expected: `<= ${length}`,
+      got: longest,
+      hint: 'give the tokenizer a maxLength, so that it truncates',
+    });
+  // A model reads no sequence of length 0.
+  return Math.ceil(Math.max(1, length ?? longest) / multipleOf) * multipleOf;
+}
+
+/** Pads to one length. @throws ArgumentError LENGTH_EXCEEDED for a text longer than `length`. */
+export function padEncodings(encodings: readonly Encoding[], options: PadOptions): TokenBatch {
+  const { padId, side = 'right' } = options;
+  const steps = paddedLength(
+    encodings.map((e) => e.inputIds.length),
+    options,
+  );
+  const shape = [encodings.length, steps];
+  const make = (fill: number): Int32Array => new Int32Array(encodings.length * steps).fill(fill);
+  const [ids, mask, types] = [make(padId), make(0), make(0)];
+  encodings.forEach(({ inputIds, tokenTypeIds }, row) => {
+    const n = inputIds.length;
+    const at = row * steps + (side === 'left' ? steps - n : 0);
+    ids.set(inputIds, at);
+    mask.fill(1, at, at + n);
+    types.set(tokenTypeIds, at);
+  });
+  const array = (data: Int32Array): HostArray => ({ dtype: 'i32', shape, data });
+  return { inputIds: array(ids), attentionMask: array(mask), tokenTypeIds: array(types) };
+}

@@ -1,0 +1,27 @@
+/** How often each word of a corpus occurs: all a vocabulary is learned from. One pass, memory by distinct words. */
+import { ArgumentError, printable } from '../../base/errors.ts';
+
+/** Lines or documents: a list, a generator, or a stream of a file too large for memory. */
+export type Corpus = Iterable<string> | AsyncIterable<string>;
+
+/** @param split words of a text, already normalized. */
+export async function countWords(
+  corpus: Corpus,
+  split: (text: string) => readonly string[],
+): Promise<Map<string, number>> {
+  const counts = new Map<string, number>();
+  let texts = 0;
+  for await (const text of corpus) {
+    if (typeof text !== 'string')
+      throw new ArgumentError('TEXT_EXPECTED', `text ${texts} of the corpus is ${printable(text)}`, {
+        got: typeof text,
+      });
+    texts++;
+    for (const word of split(text)) counts.set(word, (counts.get(word) ?? 0) + 1);
+  }
+  if (counts.size === 0)
+    throw new ArgumentError('CORPUS_EMPTY', `${texts} texts without a single word: nothing to learn from`, {
+      got: texts,
+    });
+  return counts;
+}
