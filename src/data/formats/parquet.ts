@@ -1,0 +1,160 @@
+/** Columns of a Parquet file as texts, a row group at a time. hyparquet decodes; sizes are checked against the file before. */
+import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
+import { compressors } from 'hyparquet-compressors';
+import { CambiumError, DataError, nearest, printable } from '../../base/errors.ts';
+import { type ByteSource, withSource } from '../../io/byte-source.ts';
+
+export interface ParquetRow {
+  /** Of the columns asked for, in that order; undefined where null. */
+  readonly values: (string | undefined)[];
+  /** From 1. */
+  readonly row: number;
+}
+
+// A row group is in memory at once; writers make them of 128 MiB at most by habit.
+const MAX_GROUP = 2 ** 30;
+
+/** @throws DataError PARQUET_INVALID, COLUMN_MISSING, COLUMN_TYPE; IoError. */
+export async function* readParquet(file: string, columns: readonly string[]): AsyncGenerator<ParquetRow, void, void> {
+  const metadata = await withSource(file, (source) => open(source, columns));
+  let rowStart = 0;
+  for (const group of metadata.row_groups) {
+    const rowEnd = rowStart + Number(group.num_rows);
+    const rows = await withSource(file, async (source) => {
+      const { size } = source;
+      if (size !== metadata.size) invalid(file, size, 'the file that was opened', 'one of another size');
+      return guarded(file, () =>
+        parquetReadObjects({
+          file: bufferOf(source),
+          metadata: metadata.file,
+          columns: [...columns],
+          rowStart,
+          rowEnd,
+          compressors,
+          utf8: false,
+        }),
+      );
+    });
+    for (const [i, row] of rows.entries())
+      yield { values: columns.map((name) => textOf(row[name], file, name, rowStart + i + 1)), row: rowStart + i + 1 };
+    rowStart = rowEnd;
+  }
+}
+
+/** The names of a file's columns. */
+export async function parquetColumns(file: string): Promise<string[]> {
+  return (await withSource(file, (source) => open(source, []))).names;
+}
+
+interface Opened {
+  readonly file: FileMetaData;
+  readonly row_groups: FileMetaData['row_groups'];
+  readonly names: string[];
+  readonly size: number;
+}
+
+async function open(source: ByteSource, columns: readonly string[]): Promise<Opened> {
+  const { path, size } = source;
+  const magic = async (at: number): Promise<boolean> =>
+    at >= 0 && new TextDecoder('latin1').decode(await source.read(at, Math.min(4, size))) === 'PAR1';
+  if (size < 12 || !(await magic(0))) invalid(path, 0, 'PAR1 at the beginning', 'other bytes');
+  if (!(await magic(size - 4)))
+    invalid(path, size, 'PAR1 at the end', 'other bytes', { hint: 'the file is cut off: fetch it again' });
+  const metadata = await guarded(path, () => parquetMetadataAsync(bufferOf(source)));
+  const top = metadata.schema[0]?.num_children ?? 0;
+  const names = namesOf(metadata.schema, top);
+  for (const name of columns)
+    if (!names.includes(name)) {
+      const near = nearest(name, names);
+      throw new DataError('COLUMN_MISSING', `${printable(path)}: there is no column ${printable(name)}`, {
+        file: path,
+        field: name,
+        expected: name,
+        got: names.slice(0, 100),
+        hint: near === undefined ? `it has ${names.slice(0, 20).join(', ')}` : `did you mean ${near}?`,
+      });
+    }
+  for (const { columns: chunks, num_rows } of metadata.row_groups) {
+    let bytes = 0;
+    for (const { meta_data: meta } of chunks) {
+      const name = meta?.path_in_schema[0];
+      if (!meta || (columns.length > 0 && !columns.includes(name ?? ''))) continue;
+      const start = Number(meta.dictionary_page_offset ?? meta.data_page_offset);
+      const length = Number(meta.total_compressed_size);
+      if (!(start >= 4 && length >= 0 && start + length <= size))
+        invalid(path, start, `column ${printable(name)} within ${size} bytes`, `one that ends at ${start + length}`);
+      bytes += Number(meta.total_uncompressed_size);
+    }
+    if (bytes > MAX_GROUP || Number(num_rows) > MAX_GROUP || Number(num_rows) < 0)
+      invalid(path, 0, `row groups of at most ${MAX_GROUP} bytes`, `one of ${bytes} bytes and ${num_rows} rows`);
+  }
+  return { file: metadata, row_groups: metadata.row_groups, names, size };
+}
+
+/** The direct children of the root; what lies below a nested column is passed over. */
+function namesOf(schema: FileMetaData['schema'], top: number): string[] {
+  const names: string[] = [];
+  let at = 1;
+  const skip = (): void => {
+    let below = schema[at++]?.num_children ?? 0;
+    while (below-- > 0 && at < schema.length) skip();
+  };
+  for (let i = 0; i < top && at < schema.length; i++) {
+    names.push(schema[at]?.name ?? '');
+    skip();
+  }
+  return names;
+}
+
+const bufferOf = (source: ByteSource): AsyncBuffer => ({
+  byteLength: source.size,
+  slice: async (start, end = source.size) => (await source.read(start, Math.min(end, source.size) - start)).buffer,
+});
+
+/** What the library throws for damaged files is anything; a file of ours that cannot be read is not its fault. */
+async function guarded<T>(file: string, body: () => Promise<T>): Promise<T> {
+  try {
+    return await body();
+  } catch (cause) {
+    if (cause instanceof CambiumError) throw cause;
+    const { message } = cause as Error;
+    throw new DataError('PARQUET_INVALID', `${printable(file)} cannot be read as Parquet: ${message}`, { file, cause });
+  }
+}
+
+function textOf(value: unknown, file: string, name: string, row: number): string | undefined {
+  switch (typeof value) {
+    case 'string':
+      return value;
+    case 'number':
+    case 'bigint':
+    case 'boolean':
+      return String(value);
+    case 'undefined':
+      return undefined;
+    default:
+      if (value === null) return undefined;
+      try {
+        if (value instanceof Uint8Array) return new TextDecoder('utf-8', { fatal: true }).decode(value);
+      } catch {
+        // Bytes that are no text.
+      }
+      throw new DataError('COLUMN_TYPE', `${printable(file)}: row ${row}: column ${printable(name)} holds no text`, {
+        file,
+        line: row,
+        field: name,
+        expected: 'a text or number',
+        got: value instanceof Uint8Array ? 'bytes' : typeof value,
+      });
+  }
+}
+
+function invalid(file: string, offset: number, expected: string, got: string, extra = {}): never {
+  throw new DataError('PARQUET_INVALID', `${printable(file)}: expected ${expected}, found ${got}`, {
+    file,
+    offset,
+    expected,
+    got,
+    ...extra,
+  });
+}

@@ -1,0 +1,273 @@
+/** Labelled texts: in memory with random access, or as a stream of files larger than memory. */
+import { basename } from 'node:path';
+import { ArgumentError, DataError, nearest, printable } from '../../base/errors.ts';
+import { type Dataset, labelOutside } from '../dataset.ts';
+import type { IterableDataset } from '../iterable.ts';
+import type { Schema } from '../schema.ts';
+import { type Column, readTable, type TableOptions } from './table.ts';
+
+export interface TextSample {
+  readonly text: string;
+  /** A second text, where the schema has one. */
+  readonly pair?: string;
+  readonly label: number;
+}
+
+/** The schema of a text (or two) and its class. */
+export const textClassSchema = (names: readonly string[], pair = false): Schema => ({
+  features: { text: { kind: 'text' }, ...(pair && { pair: { kind: 'text' } }) },
+  labels: { label: { kind: 'class', names: [...names] } },
+});
+
+/**
+ * Class names: in the order of the classes (a label is then a name, or its position), or by the value a file has:
+ * `{ '0': 'negative', '1': 'positive' }`.
+ */
+export type ClassNames = readonly string[] | Readonly<Record<string, string>>;
+
+export interface TextTableOptions extends TableOptions {
+  /** Default `text`. */
+  readonly textColumn?: Column;
+  /** A second text of each sample; none unless told. */
+  readonly pairColumn?: Column;
+  /** Default `label`. */
+  readonly labelColumn?: Column;
+  /** Those found, sorted, unless told. Streams need them. */
+  readonly classes?: ClassNames;
+  /** What to do with a text that is missing or blank: an error (default), or leave the row out. */
+  readonly emptyText?: 'error' | 'skip';
+  readonly name?: string;
+}
+
+interface RawRow {
+  readonly text: string;
+  readonly pair?: string;
+  readonly label: string | undefined;
+  readonly line: number;
+}
+
+/** Texts in memory. */
+export class InMemoryTextDataset implements Dataset<TextSample> {
+  readonly name: string;
+  readonly length: number;
+  readonly schema: Schema;
+  readonly texts: readonly string[];
+  readonly pairs?: readonly string[];
+  readonly labels: Int32Array;
+  readonly #lines?: Int32Array;
+  readonly #file?: string;
+
+  /** @throws DataError for lists of different lengths and labels outside the classes. */
+  constructor(options: {
+    name: string;
+    texts: readonly string[];
+    pairs?: readonly string[];
+    labels: Int32Array;
+    classes: readonly string[];
+    /** Where they came from, for messages. */
+    origin?: { readonly file: string; readonly lines: Int32Array };
+  }) {
+    const { name, texts, pairs, labels, classes, origin } = options;
+    if (texts.length !== labels.length || (pairs && pairs.length !== texts.length))
+      throw new DataError('DATASET_SIZE', `${name}: ${texts.length} texts and ${labels.length} labels`, {
+        expected: texts.length,
+        got: labels.length,
+      });
+    const bad = labels.findIndex((label) => label < 0 || label >= classes.length);
+    if (bad >= 0) labelOutside(name, bad, labels[bad] as number, classes.length);
+    this.name = name;
+    this.length = texts.length;
+    this.schema = textClassSchema(classes, pairs !== undefined);
+    this.texts = texts;
+    this.pairs = pairs;
+    this.labels = labels;
+    this.#file = origin?.file;
+    this.#lines = origin?.lines;
+  }
+
+  get(index: number): TextSample {
+    this.#check(index);
+    const [text, label] = [this.texts[index] as string, this.labels[index] as number];
+    return this.pairs ? { text, pair: this.pairs[index] as string, label } : { text, label };
+  }
+
+  label(index: number): number {
+    this.#check(index);
+    return this.labels[index] as number;
+  }
+
+  describe(index: number): string {
+    const line = this.#lines?.[index];
+    return line === undefined ? `${this.name} sample ${index}` : `${this.#file} line ${line}`;
+  }
+
+  #check(index: number): void {
+    if (!Number.isInteger(index) || index < 0 || index >= this.length)
+      throw new ArgumentError('INDEX_OUTSIDE', `${this.name}: there is no sample ${index} among ${this.length}`, {
+        expected: `0..${this.length - 1}`,
+        got: index,
+      });
+  }
+}
+
+/** Characters in memory at most; beyond, `textStream` reads without keeping. */
+const MAX_CHARACTERS = 2 ** 30;
+
+/**
+ * A whole file of labelled texts.
+ * @throws DataError with file and line: COLUMN_MISSING, LABEL_MISSING, LABEL_UNKNOWN, TEXT_MISSING, CLASSES_TOO_FEW,
+ * DATASET_EMPTY, DATASET_TOO_LARGE, and those of the formats; IoError.
+ */
+export async function readTextDataset(file: string, options: TextTableOptions = {}): Promise<InMemoryTextDataset> {
+  const texts: string[] = [];
+  const pairs: string[] | undefined = options.pairColumn === undefined ? undefined : [];
+  const lines: number[] = [];
+  const values: string[] = [];
+  let characters = 0;
+  for await (const { text, pair, label, line } of rawRows(file, options)) {
+    if (label === undefined || label.trim() === '') labelMissing(file, line, options.labelColumn ?? 'label');
+    texts.push(text);
+    pairs?.push(pair as string);
+    values.push(label.trim());
+    lines.push(line);
+    characters += text.length + (pair?.length ?? 0);
+    if (characters > MAX_CHARACTERS)
+      throw new DataError('DATASET_TOO_LARGE', `${printable(file)} has more than ${MAX_CHARACTERS} characters`, {
+        file,
+        line,
+        expected: MAX_CHARACTERS,
+        hint: 'read it as a stream: textStream',
+      });
+  }
+  if (texts.length === 0) throw new DataError('DATASET_EMPTY', `${printable(file)} has no rows`, { file, got: 0 });
+  const known = labelReader(options.classes ?? sortedNames(values), file);
+  const labels = Int32Array.from(values, (value, i) => known.index(value, lines[i] as number));
+  if (known.names.length < 2)
+    throw new DataError(
+      'CLASSES_TOO_FEW',
+      `${printable(file)}: all ${texts.length} rows are labelled ${printable(known.names[0])}: there is nothing to tell apart`,
+      { file, expected: 'at least two classes', got: known.names, hint: 'is labelColumn the right column?' },
+    );
+  const origin = { file, lines: Int32Array.from(lines) };
+  return new InMemoryTextDataset({
+    name: options.name ?? basename(file),
+    texts,
+    pairs,
+    labels,
+    classes: known.names,
+    origin,
+  });
+}
+
+/**
+ * The same, row by row, for files larger than memory: nothing is kept. Needs `classes`. Several files are read in order.
+ * @throws ArgumentError without classes; while iterating what `readTextDataset` throws.
+ */
+export function textStream(
+  files: string | readonly string[],
+  options: TextTableOptions & { readonly classes: ClassNames },
+): IterableDataset<TextSample> {
+  const list = typeof files === 'string' ? [files] : [...files];
+  const { classes } = options;
+  if (!classes || Object.keys(classes).length < 2)
+    throw new ArgumentError('CLASSES_NEEDED', 'a stream of labelled texts needs its classes beforehand', {
+      field: 'classes',
+    });
+  return {
+    name: options.name ?? list.map((file) => basename(file)).join(', '),
+    schema: textClassSchema(labelReader(classes, '').names, options.pairColumn !== undefined),
+    async *samples() {
+      for (const file of list) {
+        const known = labelReader(classes, file);
+        for await (const { text, pair, label, line } of rawRows(file, options)) {
+          if (label === undefined || label.trim() === '') labelMissing(file, line, options.labelColumn ?? 'label');
+          const index = known.index(label.trim(), line);
+          yield pair === undefined ? { text, label: index } : { text, pair, label: index };
+        }
+      }
+    },
+  };
+}
+
+/** Texts alone, for pretraining and for learning a vocabulary. A file without columns (.txt) gives its lines. */
+export async function* readTexts(
+  files: string | readonly string[],
+  options: Omit<TextTableOptions, 'labelColumn' | 'pairColumn' | 'classes'> = {},
+): AsyncGenerator<string, void, void> {
+  const column = options.textColumn ?? 'text';
+  for (const file of typeof files === 'string' ? [files] : files)
+    for await (const { values, line } of readTable(file, [column], options)) {
+      const [text] = values;
+      if (text !== undefined && text.trim() !== '') yield text;
+      else if (options.emptyText === 'error') textMissing(file, line, column);
+    }
+}
+
+async function* rawRows(file: string, options: TextTableOptions): AsyncGenerator<RawRow, void, void> {
+  const { textColumn = 'text', pairColumn, labelColumn = 'label', emptyText = 'error' } = options;
+  const columns = [textColumn, labelColumn, ...(pairColumn === undefined ? [] : [pairColumn])];
+  for await (const { values, line } of readTable(file, columns, options)) {
+    const [text, label, pair] = values;
+    const blank = (value: string | undefined): boolean => value === undefined || value.trim() === '';
+    if (blank(text) || (pairColumn !== undefined && blank(pair))) {
+      if (emptyText === 'skip') continue;
+      textMissing(file, line, blank(text) ? textColumn : (pairColumn as Column));
+    }
+    yield { text: text as string, label, line, ...(pairColumn !== undefined && { pair: pair as string }) };
+  }
+}
+
+/** Numbers by size, anything else by code point: the same order on every machine. */
+export function sortedNames(values: Iterable<string>): string[] {
+  const names = [...new Set(values)];
+  const numeric = names.every((name) => /^-?\d+(\.\d+)?$/.test(name));
+  return names.sort(numeric ? (a, b) => Number(a) - Number(b) : (a, b) => (a < b ? -1 : 1));
+}
+
+function labelReader(
+  classes: ClassNames,
+  file: string,
+): { names: string[]; index(value: string, line: number): number } {
+  const list = Array.isArray(classes);
+  const values = list ? undefined : Object.keys(classes);
+  const names: string[] = list ? [...(classes as readonly string[])] : Object.values(classes as Record<string, string>);
+  const places = new Map((values ?? names).map((value, i) => [value, i]));
+  return {
+    names,
+    index(value, line) {
+      const place = places.get(value);
+      if (place !== undefined) return place;
+      // By position, where the file has numbers and the names are words.
+      if (list && /^\d+$/.test(value) && Number(value) < names.length) return Number(value);
+      const expected = values ?? names;
+      const near = nearest(value, expected);
+      throw new DataError('LABEL_UNKNOWN', `${printable(file)}: line ${line}: unknown label ${printable(value)}`, {
+        file,
+        line,
+        expected: expected.slice(0, 100),
+        got: value,
+        hint: near === undefined ? `known: ${expected.slice(0, 20).join(', ')}` : `did you mean ${near}?`,
+      });
+    },
+  };
+}
+
+function labelMissing(file: string, line: number, column: Column): never {
+  throw new DataError('LABEL_MISSING', `${printable(file)}: line ${line} has no label in column ${printable(column)}`, {
+    file,
+    line,
+    field: String(column),
+    expected: 'a label',
+    hint: 'label the row or delete it',
+  });
+}
+
+function textMissing(file: string, line: number, column: Column): never {
+  throw new DataError('TEXT_MISSING', `${printable(file)}: line ${line} has no text in column ${printable(column)}`, {
+    file,
+    line,
+    field: String(column),
+    expected: 'a text',
+    hint: 'delete the row, or pass emptyText: skip',
+  });
+}
