@@ -8,8 +8,10 @@ import type { HostArray } from '../io/host-array.ts';
 import { type Dataset, describeSample, type ImageSample, idOf, type Sample } from './dataset.ts';
 import type { ImageSize, ImageU8 } from './image.ts';
 import { HostPipeline } from './pipeline.ts';
-import { batchCount, epochOrder } from './sampler.ts';
+import { batchCount, bucketedOrder, epochOrder } from './sampler.ts';
 import { type Feature, fieldNames, type Label, reservedFields, type Schema } from './schema.ts';
+import { type TextCollateOptions, TextCollator, type TokenField, textFields, tokenFields } from './text/collate.ts';
+import type { Encoding } from './text/encoding.ts';
 import { type CheckedPipeline, type Transform, validateTransforms } from './transforms.ts';
 
 /** One HostArray for each field of the schema, first dimension = batch, plus where it came from. */
@@ -31,13 +33,21 @@ export interface LoaderOptions {
   seed?: number;
   /** All of the model's transforms; the loader runs those of the host stage. Leave random ones out for evaluation. */
   transforms?: readonly Transform[];
+  /** Of a set of texts: how they become `inputIds`, `attentionMask` and `tokenTypeIds`, i32 (B, T). */
+  text?: TextCollateOptions;
   /** Leaves out a last batch that is not full. */
   dropLast?: boolean;
   /** Batches made ahead; 2 unless told, 0 for none. */
   prefetch?: number;
 }
 
-type FieldsOf<S> = keyof S & string;
+/** A batch of which only the labels are known; the rest is between data set and task. */
+export type LabelledBatch = Batch<'label'>;
+
+/** Texts come as tokens. */
+type FieldsOf<S> = S extends { readonly text: string }
+  ? TokenField | Exclude<keyof S & string, 'text' | 'pair'>
+  : keyof S & string;
 
 export class DataLoader<S = ImageSample> {
   readonly dataset: Dataset<S>;
@@ -50,6 +60,8 @@ export class DataLoader<S = ImageSample> {
   readonly pipelines: Readonly<Record<string, CheckedPipeline>>;
   readonly #prefetch: number;
   readonly #fields: readonly Field[];
+  readonly #text: TextCollator | undefined;
+  #lengths: Promise<Int32Array> | undefined;
 
   /** @throws ArgumentError, ConfigError for transforms that do not fit, UnsupportedError for fields it cannot batch. */
   constructor(dataset: Dataset<S>, options: LoaderOptions) {
@@ -74,7 +86,15 @@ export class DataLoader<S = ImageSample> {
     this.pipelines = Object.fromEntries(
       images.map(([name]) => [name, validateTransforms(transforms, dataset.schema, name)]),
     );
-    this.#fields = fieldNames(dataset.schema).map((name) => makeField(name, dataset.schema, this.pipelines[name]));
+    const texts = options.text ? textFields(dataset.schema) : [];
+    this.#text = options.text && texts.length > 0 ? new TextCollator(dataset.schema, options.text) : undefined;
+    const names = fieldNames(dataset.schema).filter((name) => !texts.includes(name));
+    const taken = this.#text && names.find((name) => (tokenFields as readonly string[]).includes(name));
+    if (taken !== undefined)
+      throw new ArgumentError('FIELD_RESERVED', `a field beside texts cannot be called ${printable(taken)}`, {
+        field: taken,
+      });
+    this.#fields = names.map((name) => makeField(name, dataset.schema, this.pipelines[name]));
     this.#prefetch = prefetch;
   }
 
@@ -89,7 +109,7 @@ export class DataLoader<S = ImageSample> {
   async *epoch(epoch: number, { startBatch = 0 } = {}): AsyncGenerator<Batch<FieldsOf<S>>, void, void> {
     checkInteger('epoch', epoch, 0, 2 ** 32 - 1);
     checkInteger('startBatch', startBatch, 0, this.length);
-    const order = epochOrder(this.dataset.length, this.seed, epoch, this.shuffle);
+    const order = await this.#order(epoch);
     const ahead: Promise<Batch<FieldsOf<S>>>[] = [];
     let stopped = false;
     let tail: Promise<unknown> = Promise.resolve();
@@ -117,9 +137,38 @@ export class DataLoader<S = ImageSample> {
   }
 
   /** One batch by its place, alone; the same as the loop gives. */
-  batch(epoch: number, index: number): Promise<Batch<FieldsOf<S>>> {
+  async batch(epoch: number, index: number): Promise<Batch<FieldsOf<S>>> {
     checkInteger('index', index, 0, this.length - 1);
-    return this.#make(epochOrder(this.dataset.length, this.seed, epoch, this.shuffle), epoch, index);
+    return this.#make(await this.#order(epoch), epoch, index);
+  }
+
+  async #order(epoch: number): Promise<Int32Array> {
+    const { shuffle, seed, batchSize } = this;
+    if (!this.#text?.options.bucketed) return epochOrder(this.dataset.length, seed, epoch, shuffle);
+    this.#lengths ??= this.#measure(this.#text);
+    return bucketedOrder(await this.#lengths, batchSize, { seed, epoch, shuffle });
+  }
+
+  /** Tokens of every sample: buckets need them, and the batches later. */
+  async #measure(text: TextCollator): Promise<Int32Array> {
+    const lengths = new Int32Array(this.dataset.length);
+    const dataset = this.dataset as Dataset<unknown> as Dataset<Sample>;
+    for (let row = 0; row < lengths.length; row++) {
+      // Other work gets its turn in a long list.
+      if (row % 1024 === 1023) await breathe();
+      const next = dataset.get(row);
+      lengths[row] = this.#encode(text, row, next instanceof Promise ? await next : next).inputIds.length;
+    }
+    return lengths;
+  }
+
+  #encode(text: TextCollator, row: number, sample: Sample): Encoding {
+    const encoding = text.encode(row, sample);
+    if (typeof encoding !== 'string') return encoding;
+    throw new DataError('FIELD_INVALID', `${describeSample(this.dataset, row)}: field ${encoding}`, {
+      sample: idOf(this.dataset, row),
+      got: encoding,
+    });
   }
 
   async #make(order: Int32Array, epoch: number, index: number): Promise<Batch<FieldsOf<S>>> {
@@ -128,6 +177,7 @@ export class DataLoader<S = ImageSample> {
     const size = rows.length;
     const ids = new Int32Array(size);
     const arrays = this.#fields.map((field) => field.allocate(size));
+    const encodings: Encoding[] = [];
     const samples: (Sample | Promise<Sample>)[] = [];
     for (let b = 0; b < size; b++) samples.push(dataset.get(rows[b] as number));
     // Pictures from files are decoded side by side; those in memory never wait.
@@ -137,7 +187,9 @@ export class DataLoader<S = ImageSample> {
       const row = rows[b] as number;
       const id = idOf(dataset, row);
       ids[b] = id;
-      if (Object.keys(sample).length !== this.#fields.length) this.#wrongFields(sample, row);
+      if (Object.keys(sample).length !== this.#fields.length + (this.#text?.fields.length ?? 0))
+        this.#wrongFields(sample, row);
+      if (this.#text) encodings.push(this.#encode(this.#text, row, sample));
       for (let f = 0; f < arrays.length; f++) {
         const field = this.#fields[f] as Field;
         const value = sample[field.name];
@@ -149,11 +201,12 @@ export class DataLoader<S = ImageSample> {
       }
     }
     const entries = this.#fields.map(({ name }, f) => [name, arrays[f]]);
-    return { ...Object.fromEntries(entries), ids, epoch, index, size } as Batch<FieldsOf<S>>;
+    const tokens = this.#text?.pad(encodings);
+    return { ...Object.fromEntries(entries), ...tokens, ids, epoch, index, size } as Batch<FieldsOf<S>>;
   }
 
   #wrongFields(sample: Sample, row: number): void {
-    const expected = this.#fields.map(({ name }) => name);
+    const expected = [...this.#fields.map(({ name }) => name), ...(this.#text?.fields ?? [])];
     const unknown = Object.keys(sample).find((name) => !expected.includes(name));
     if (unknown === undefined) return;
     throw new DataError(
@@ -208,7 +261,13 @@ function makeField(name: string, schema: Schema, pipeline: CheckedPipeline | und
       throw new UnsupportedError(
         'FIELD_UNSUPPORTED',
         `field ${printable(name)} is ${kind.kind}, which the loader cannot batch as it is`,
-        { field: name, hint: 'turn it into numbers first (a vector feature)' },
+        {
+          field: name,
+          hint:
+            kind.kind === 'text'
+              ? 'give the loader a tokenizer: text: { tokenizer }'
+              : 'turn it into numbers first (a vector feature)',
+        },
       );
   }
 }

@@ -5,10 +5,13 @@
 import { Philox, philox } from '../base/rng.ts';
 
 /** Streams of Philox(seed, stream); far above the small numbers other floors count up from. */
-export const streams = { order: 2 ** 50, split: 2 ** 51 } as const;
+export const streams = { order: 2 ** 50, split: 2 ** 51, bucket: 2 ** 51 + 2 ** 50 } as const;
 
 /** The generator that shuffles epoch `epoch`. */
 export const orderStream = (seed: number, epoch: number): Philox => new Philox(seed, streams.order + epoch);
+
+/** The generator that shuffles the batches of epoch `epoch`, where samples are bucketed by length. */
+export const bucketStream = (seed: number, epoch: number): Philox => new Philox(seed, streams.bucket + epoch);
 
 // Second counter word: plain streams have only their block number's high half there, which stays near zero.
 const SAMPLE = 0x5a000000;

@@ -26,12 +26,17 @@ export interface PadOptions {
   readonly length?: number;
   /** T is rounded up to a multiple of this, so that few shapes (compiled programs) occur; 1 unless told. */
   readonly multipleOf?: number;
+  /** But never above this, e.g. the positions a model has. */
+  readonly most?: number;
   /** Where the padding goes; `left` for generation. Default `right`. */
   readonly side?: 'right' | 'left';
 }
 
 /** The padded length of texts of these lengths. */
-export function paddedLength(lengths: Iterable<number>, { length, multipleOf = 1 }: Omit<PadOptions, 'padId'>): number {
+export function paddedLength(
+  lengths: Iterable<number>,
+  { length, multipleOf = 1, most }: Omit<PadOptions, 'padId'>,
+): number {
   let longest = 0;
   for (const n of lengths) longest = Math.max(longest, n);
   if (length !== undefined && longest > length)
@@ -42,7 +47,9 @@ export function paddedLength(lengths: Iterable<number>, { length, multipleOf = 1
       hint: 'give the tokenizer a maxLength, so that it truncates',
     });
   // A model reads no sequence of length 0.
-  return Math.ceil(Math.max(1, length ?? longest) / multipleOf) * multipleOf;
+  const least = Math.max(1, length ?? longest);
+  const rounded = Math.ceil(least / multipleOf) * multipleOf;
+  return most === undefined ? rounded : Math.max(least, Math.min(rounded, most));
 }
 
 /** Pads to one length. @throws ArgumentError LENGTH_EXCEEDED for a text longer than `length`. */

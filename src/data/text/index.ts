@@ -1,3 +1,4 @@
+export * from './collate.ts';
 export * from './dataset.ts';
 export * from './encoding.ts';
 export type { SpecialRole, SpecialTokens, TokenizerConfig } from './special-tokens.ts';
