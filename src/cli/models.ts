@@ -5,11 +5,12 @@ import type { CommonOptions } from './main.ts';
 import { print, printJson } from './output.ts';
 
 export async function modelsCommand({ json }: CommonOptions): Promise<void> {
-  const models = listModels().map(({ name, description, defaults, minSize }) => ({
+  const models = listModels().map(({ name, description, defaults, minSize, input = 'image' }) => ({
     name,
     description,
     options: defaults,
-    minSize,
+    input,
+    ...(input === 'image' && { minSize }),
   }));
   const recipes = Object.entries(builtinRecipes).map(([name, { description }]) => ({ name, description }));
   if (json) return printJson({ models, recipes });

@@ -1,7 +1,8 @@
 /** Sequence classification by a recurrent network: embedding -> (bi)LSTM -> last state or masked mean -> linear. */
-import { ArgumentError, formatShape, ShapeError } from '../base/index.ts';
+import { ArgumentError, ConfigError, formatShape, ShapeError } from '../base/index.ts';
 import { Dropout, Embedding, Linear, LSTM, Module, type RecurrentInput } from '../nn/index.ts';
 import { Tensor, tensor } from '../tensor/index.ts';
+import { choiceOption, integerOption, probabilityOption, registerModel } from './registry.ts';
 
 export interface LSTMClassifierOptions {
   vocabSize: number;
@@ -19,6 +20,13 @@ export interface LSTMClassifierOptions {
   pooling?: 'last' | 'mean';
   /** Of embeddings, between layers and before the classifier, in training. Default 0. */
   dropout?: number;
+}
+
+/** Tokens as a text task gives them; padding is on the right. */
+export interface LSTMTokens {
+  readonly inputIds: Tensor;
+  /** 1 for tokens, 0 for padding. */
+  readonly attentionMask: Tensor;
 }
 
 /** Token indices i32 (B, T), and optionally the lengths of the sequences, -> logits (B, numClasses). */
@@ -58,7 +66,9 @@ export class LSTMClassifier extends Module {
   }
 
   /** Throws ShapeError or ArgumentError for tokens and lengths that do not fit. */
-  forward(tokens: Tensor, lengths?: RecurrentInput['lengths']): Tensor {
+  forward(input: Tensor | LSTMTokens, given?: RecurrentInput['lengths']): Tensor {
+    const tokens = input instanceof Tensor ? input : input.inputIds;
+    const lengths = input instanceof Tensor ? given : input.attentionMask.sum(1);
     if (tokens.rank !== 2)
       throw new ShapeError('SHAPE_RANK', `[lstmClassifier] tokens are (B, T), got ${formatShape(tokens.shape)}`, {
         op: 'lstmClassifier',
@@ -86,3 +96,38 @@ export class LSTMClassifier extends Module {
     return h.slice(0, -directions).permute(1, 0, 2).reshape([batch, -1]);
   }
 }
+
+registerModel({
+  name: 'lstm-classifier',
+  description: 'Bidirectional LSTM over token embeddings, for texts',
+  input: 'text',
+  defaults: {
+    vocabSize: 8000,
+    numClasses: 2,
+    embeddingDim: 128,
+    hiddenSize: 256,
+    numLayers: 1,
+    bidirectional: true,
+    pooling: 'mean',
+    dropout: 0,
+  },
+  minSize: [1, 1],
+  build: (options) => {
+    if (typeof options.bidirectional !== 'boolean')
+      throw new ConfigError('MODEL_OPTION_INVALID', 'model option "bidirectional" must be true or false', {
+        field: 'model.bidirectional',
+        expected: 'true or false',
+        got: options.bidirectional,
+      });
+    return new LSTMClassifier({
+      vocabSize: integerOption(options, 'vocabSize'),
+      numClasses: integerOption(options, 'numClasses'),
+      embeddingDim: integerOption(options, 'embeddingDim'),
+      hiddenSize: integerOption(options, 'hiddenSize'),
+      numLayers: integerOption(options, 'numLayers'),
+      bidirectional: options.bidirectional,
+      pooling: choiceOption(options, 'pooling', ['last', 'mean']),
+      dropout: probabilityOption(options, 'dropout'),
+    });
+  },
+});

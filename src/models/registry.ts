@@ -13,7 +13,9 @@ export interface ModelEntry {
   readonly description: string;
   /** Options and their defaults; any other option is refused. */
   readonly defaults: Readonly<Record<string, unknown>>;
-  /** Smallest [height, width] it can read. */
+  /** What it reads: pictures (default), or tokens as `{ inputIds, attentionMask, tokenTypeIds }`. */
+  readonly input?: 'image' | 'text';
+  /** Smallest [height, width] of pictures it can read. */
   readonly minSize: readonly [number, number];
   build(options: Readonly<Record<string, unknown>>): Module;
 }

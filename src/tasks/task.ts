@@ -1,5 +1,5 @@
 /** What a task is: the joint between batch, model, loss, metrics and prediction. The trainer knows only this. */
-import type { Batch } from '../data/index.ts';
+import type { LabelledBatch } from '../data/index.ts';
 import type { Module } from '../nn/index.ts';
 import type { Tensor } from '../tensor/index.ts';
 
@@ -14,7 +14,7 @@ export interface Prediction {
   readonly top: readonly { readonly label: string; readonly probability: number }[];
 }
 
-export interface Task<B = Batch> {
+export interface Task<B = LabelledBatch> {
   readonly name: string;
   /** Class names in the order of the model's outputs. */
   readonly classes: readonly string[];
