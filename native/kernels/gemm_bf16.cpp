@@ -48,21 +48,23 @@ class Task {
       : g_(g), p_(p), sink_(sink), packed_(packed), packed_from_(packed_from) {}
 
   size_t scratch_bytes() const {
-    const int64_t a = p_.mc * kKC / 2, b = p_.local ? kKC / 2 * p_.nc : 0, c = sink_ ? p_.mc * p_.nc : 0;
+    const int64_t a = ld_steps() * kKC / 2, b = p_.local ? kKC / 2 * p_.nc : 0, c = sink_ ? p_.mc * p_.nc : 0;
     return static_cast<size_t>(a + b + c) * sizeof(float) + 64;
   }
 
   void run(const Block& block, float* scratch, int thread) const {
     float* tile = scratch;
     int32_t* rows_a = reinterpret_cast<int32_t*>(tile + (sink_ ? p_.mc * p_.nc : 0));
-    int32_t* panels = rows_a + p_.mc * kKC / 2;
+    int32_t* panels = rows_a + ld_steps() * kKC / 2;
     const float* a = g_.a + block.b * g_.stride_a;
     const float* b = g_.b + block.b * g_.stride_b;
     float* c = sink_ ? tile : g_.c + block.b * g_.stride_c + block.m * g_.ldc + block.n;
     const int64_t ldc = sink_ ? p_.nc : g_.ldc;
     for (int64_t k = 0; k < g_.K; k += kKC) {
       const int64_t kc = least(kKC, g_.K - k);
-      if (g_.trans_a) pack_pairs_across_transposed(a + k * g_.lda + block.m, g_.lda, rows_a, kKC / 2, kc, block.rows);
+      if (g_.trans_a)
+        pack_pairs_across(a + k * g_.lda + block.m, g_.lda, rows_a, ld_steps(), kc, block.rows,
+                          round_up(block.rows, Vec::size));
       else pack_pairs_along(a + block.m * g_.lda + k, g_.lda, rows_a, kKC / 2, block.rows, kc);
       multiply(block, rows_a, b, panels, k, kc, c, ldc);
     }
@@ -70,6 +72,9 @@ class Task {
   }
 
  private:
+  /** Lanes between the pairs of A that is stored K x M. */
+  int64_t ld_steps() const { return round_up(p_.mc, Vec::size); }
+
   void multiply(const Block& block, const int32_t* a, const float* b, int32_t* panels, int64_t k, int64_t kc, float* c,
                 int64_t ldc) const {
     const int64_t depth = ceil_div(g_.K, 2);
@@ -80,11 +85,15 @@ class Task {
       else panel = packed_ + (block.n + n - packed_from_) * depth + k / 2 * width;
       for (int64_t m = 0; m < block.rows; m += kMR) {
         const int64_t rows = least(kMR, block.rows - m);
+        const MicroC to{c + m * ldc + n, ldc, cols, k ? Store::add : Store::set};
+        const int64_t vectors = ceil_div(cols, Vec::size);
+        if (g_.trans_a) {
+          pair_steps_kernel(rows, vectors)(PairSteps{ceil_div(kc, 2), a + m, ld_steps(), panel, nullptr, width}, to);
+          continue;
+        }
         const int32_t* pointers[kMR];
         for (int64_t r = 0; r < rows; ++r) pointers[r] = a + (m + r) * kKC / 2;
-        pair_rows_kernel(rows, ceil_div(cols, Vec::size))(
-            PairRows{1, pointers, nullptr, 0, ceil_div(kc, 2), panel, 0, width},
-            MicroC{c + m * ldc + n, ldc, cols, k ? Store::add : Store::set});
+        pair_rows_kernel(rows, vectors)(PairRows{1, pointers, nullptr, 0, ceil_div(kc, 2), panel, 0, width}, to);
       }
     }
   }

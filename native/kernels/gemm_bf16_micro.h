@@ -22,7 +22,7 @@ struct PairSteps {
   const int32_t* a;
   int64_t lda;
   const int32_t* b;
-  const int32_t* index;
+  const int32_t* index;  // null: 0, 1, 2 ...
   int64_t ldb;
 };
 
@@ -63,7 +63,7 @@ void micro_pair_steps(const PairSteps& m, const MicroC& t) {
     for (int j = 0; j < NV; ++j) acc[r][j] = Vec::zero();
   for (int64_t k = 0; k < m.k; ++k) {
     const int32_t* a = m.a + k * m.lda;
-    const int32_t* b = m.b + m.index[k] * m.ldb;
+    const int32_t* b = m.b + (m.index ? m.index[k] : k) * m.ldb;
     VecI bv[NV];
 #pragma GCC unroll 8
     for (int j = 0; j < NV; ++j) bv[j] = VecI::load(b + j * Vec::size);

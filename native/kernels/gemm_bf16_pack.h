@@ -30,6 +30,10 @@ inline void pack_pairs_across(const float* src, int64_t ld_src, int32_t* dst, in
   for (int64_t j = 0; 2 * j < k; ++j) {
     const float* low = src + 2 * j * ld_src;
     const bool two = 2 * j + 1 < k;
+    for (int64_t i = 0; i < cols; i += 16) {
+      __builtin_prefetch(low + 16 * ld_src + i);
+      __builtin_prefetch(low + 17 * ld_src + i);
+    }
     for (int64_t i = 0; i < width; i += S) {
       const int64_t n = most(0, least(S, cols - i)), at = n ? i : 0;
       const Vec a = Vec::load_partial(low + at, n);
@@ -37,27 +41,6 @@ inline void pack_pairs_across(const float* src, int64_t ld_src, int32_t* dst, in
       pairs_across(a, b).store_partial(dst + j * ld_dst + i, least(S, width - i));
     }
   }
-}
-
-/** The transpose of pack_pairs_across: dst[i][j], for i < rows. */
-inline void pack_pairs_across_transposed(const float* src, int64_t ld_src, int32_t* dst, int64_t ld_dst, int64_t k,
-                                         int64_t rows) {
-  constexpr int S = Vec::size;
-  const int64_t pairs = ceil_div(k, 2);
-  for (int64_t i = 0; i < rows; i += S)
-    for (int64_t j = 0; j < pairs; j += S) {
-      const int64_t ni = least(S, rows - i), nj = least(S, pairs - j);
-      Vec block[S];
-      for (int64_t r = 0; r < S; ++r) {
-        const int64_t at = 2 * (j + r);
-        const float* low = src + at * ld_src + i;
-        block[r] = r < nj ? as_float(pairs_across(Vec::load_partial(low, ni), at + 1 < k ? Vec::load_partial(low + ld_src, ni)
-                                                                                       : Vec::zero()))
-                          : Vec::zero();
-      }
-      transpose(block);
-      for (int64_t r = 0; r < ni; ++r) as_int(block[r]).store_partial(dst + (i + r) * ld_dst + j, nj);
-    }
 }
 
 /** The transpose of pack_pairs_along: dst[j][i], for i < cols; zeros from cols to width. */

@@ -52,15 +52,26 @@ inline void for_tiles(int64_t first, int64_t end, const Body& body) {
     body(first + (end - first) * i / tiles, first + (end - first) * (i + 1) / tiles);
 }
 
-/** `rows` rows of A (pointers) times a packed panel `vectors` wide; c gets or adds it. */
-inline void panel_product(const float* const* a, int64_t rows, int64_t k, const float* panel, int64_t width, float* c,
-                          int64_t ldc, int64_t cols, Store store) {
-  for (int64_t j = 0; j < cols; j += kNR) {
-    const int64_t n = least(kNR, cols - j);
-    const MicroRows m{1, a, nullptr, 0, k, panel + j, 0, width};
-    rows_kernel(rows, ceil_div(n, Vec::size))(m, {c + j, ldc, n, store});
+/** Products of f32 operands; recurrent_bf16.cpp has those of rounded ones. Weights lie in panels, [depth][width] lanes. */
+struct ExactProduct {
+  using Lane = float;
+  static int64_t depth(int64_t k) { return k; }
+  /** dst[k][i] = src[i][k]. */
+  static void pack_transposed(const float* src, int64_t ld, Lane* dst, int64_t ld_dst, int64_t k, int64_t cols,
+                              int64_t width) {
+    transpose_copy(src, ld, dst, ld_dst, k, cols, width);
   }
-}
+  static void pack(const float* b, int64_t ldb, int64_t n, int64_t N, int64_t k0, int64_t kc, Lane* dst) {
+    pack_panel(b, ldb, false, n, N, k0, kc, dst);
+  }
+  /** Rows of the left operand as the product reads them, and how far they then are apart. Nothing is kept in `room`. */
+  static int64_t room(int64_t) { return 0; }
+  static const Lane* rows(const float* from, int64_t&, int64_t, int64_t, Lane*) { return from; }
+  /** `rows` rows of A (pointers) times a packed panel; c gets or adds it. */
+  static void product(const Lane* const* a, int64_t rows, int64_t depth, const Lane* panel, int64_t width, const MicroC& c) {
+    rows_kernel(rows, ceil_div(c.cols, Vec::size))(MicroRows{1, a, nullptr, 0, depth, panel, 0, width}, c);
+  }
+};
 
 /** n >= 1 lanes at p; lanes past n read as 0 and are not written. */
 inline Vec load_lanes(const float* p, int64_t n) { return n >= Vec::size ? Vec::load(p) : Vec::load_partial(p, n); }

@@ -29,8 +29,8 @@ namespace cambium {
   X(attention, "attention", 5, 1, false, CAMBIUM_ATTENTION_ATTRS)                                           \
   X(attention_grad, "attention-grad", 7, 1, false,                                                          \
     CAMBIUM_ATTENTION_ATTRS CAMBIUM_HEADS("grad") CAMBIUM_HEADS("gradQ") CAMBIUM_HEADS("gradK") CAMBIUM_HEADS("gradV")) \
-  X(recurrent, "recurrent", 5, 1, false, "cell reverse masked steps batch hidden")                          \
-  X(recurrent_grad, "recurrent-grad", 5, 1, false, "cell reverse masked steps batch hidden")                \
+  X(recurrent, "recurrent", 5, 1, false, "cell reverse masked steps batch hidden bf16")                     \
+  X(recurrent_grad, "recurrent-grad", 5, 1, false, "cell reverse masked steps batch hidden bf16")           \
   X(gather, "gather", 2, 1, false, "outer axis indexAxis inner")                                            \
   X(scatter_add, "scatter-add", 2, 1, false, "outer axis indexAxis inner")                                  \
   X(embedding, "embedding", 2, 1, false, "rows width count")                                                \

@@ -291,6 +291,9 @@ int main(int argc, char** argv) {
   bench_gemm(isa, par, 1, 2048, 768, 768, false, true);
   bench_gemm(isa, par, 1, 2048, 3072, 768, false, true);
   bench_gemm(isa, par, 1, 768, 3072, 2048, true, false);
+  bench_gemm(isa, par, 1, 1024, 128, 6400, true, false);
+  bench_gemm(isa, par, 1, 1024, 256, 6400, true, false);
+  bench_gemm(isa, par, 1, 128, 4096, 25088, false, true);
 
   const auto vgg = [&](int64_t map, int64_t ic, int64_t oc, int64_t n = 64) {
     char label[60];

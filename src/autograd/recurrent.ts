@@ -2,7 +2,7 @@
 
 import * as build from '../graph/build.ts';
 import { narrow, reshape, sum } from '../graph/build.ts';
-import { makeNode, type Node, type RecurrentAttrs, recurrentLayout } from '../graph/index.ts';
+import { inherited, makeNode, type Node, type RecurrentAttrs, recurrentLayout } from '../graph/index.ts';
 
 /** Thunks for the gradients of recurrent's inputs. */
 export function recurrentGradients(
@@ -38,7 +38,11 @@ export function recurrentGradients(
 
   const weight = (): Node => {
     const before = flat(cut(output, reverse ? 1 : 0, steps, 0, 1, hidden));
-    const product = makeNode('matmul', [flat(part(0, steps, 0, gates)), before], { transA: true, transB: false });
+    const product = makeNode('matmul', [flat(part(0, steps, 0, gates)), before], {
+      transA: true,
+      transB: false,
+      ...inherited(attrs),
+    });
     if (!gru) return product;
     // hn r z to r z n.
     return makeNode('concat', [narrow(product, 0, hidden, 2 * hidden), narrow(product, 0, 0, hidden)], { axis: 0 });

@@ -10,7 +10,7 @@ function kernelOf(
   hidden: number,
   extra: number,
 ): HeavyKernel {
-  const { cell, reverse, masked } = node.attrs;
+  const { cell, reverse, masked, precision } = node.attrs;
   const [rows, batch] = node.shape as [number, number];
   return {
     kernel,
@@ -21,6 +21,7 @@ function kernelOf(
       steps: rows - 1,
       batch,
       hidden,
+      bf16: Number(precision === 'bf16'),
     },
     // Any buffer stands for an operand this cell does not have.
     inputs: [0, 1, 2, extra, masked ? node.inputs.length - 1 : 0],

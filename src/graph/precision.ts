@@ -41,5 +41,8 @@ export const productPrecision = (a: Shape, b: Shape): PrecisionAttrs =>
 export const convPrecision = (weight: Shape, groups: number): PrecisionAttrs =>
   granted(Math.min((weight[0] as number) / groups, weight[1] as number) >= MIN_CHANNELS);
 
+/** Of a recurrent sequence; the kernels take pairs of hidden units. */
+export const recurrentPrecision = (hidden: number): PrecisionAttrs => granted(hidden >= MIN_SIDE && hidden % 2 === 0);
+
 /** The attribute alone, for nodes made from others. */
 export const inherited = ({ precision }: PrecisionAttrs): PrecisionAttrs => (precision ? { precision } : {});

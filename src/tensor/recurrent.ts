@@ -1,6 +1,6 @@
 /** A recurrent sequence as one op. */
 import * as build from '../graph/build.ts';
-import { makeNode, type Node, type RecurrentCell } from '../graph/index.ts';
+import { makeNode, type Node, type RecurrentCell, recurrentPrecision } from '../graph/index.ts';
 import { Tensor } from './tensor.ts';
 
 export interface RecurrenceOptions {
@@ -31,7 +31,7 @@ export function recurrence(
   const states: Node = makeNode(
     'recurrent',
     given.map((t) => t.node),
-    { cell, reverse, masked: lengths !== undefined },
+    { cell, reverse, masked: lengths !== undefined, ...recurrentPrecision(h0.shape.at(-1) ?? 0) },
   );
   const [steps, batch] = x.shape as [number, number];
   const hidden = h0.shape[1] as number;

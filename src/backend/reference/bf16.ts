@@ -23,7 +23,7 @@ export function operands(inputs: readonly Value[], { precision }: PrecisionAttrs
   return inputs.map((x) => ({ ...x, data: rounded(x.data) }));
 }
 
-function rounded(data: TypedArray): Float32Array {
+export function rounded(data: TypedArray): Float32Array {
   const out = new Float32Array(data.length);
   for (let i = 0; i < out.length; i++) out[i] = toBf16(data[i] as number);
   return out;

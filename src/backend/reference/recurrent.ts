@@ -3,6 +3,7 @@ import type { TypedArray } from '../../base/index.ts';
 import { ArgumentError } from '../../base/index.ts';
 import { type OpName, type RecurrentAttrs, recurrentLayout } from '../../graph/index.ts';
 import { type Call, type Evaluate, value } from './arrays.ts';
+import { rounded, toBf16 } from './bf16.ts';
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
@@ -51,10 +52,15 @@ function lengthsOf(
   return lengths;
 }
 
+/** The recurrent weight, and how the other operand of its products is read. */
+const operand = (weight: TypedArray, { precision }: RecurrentAttrs): [TypedArray, (x: number) => number] =>
+  precision === 'bf16' ? [rounded(weight), toBf16] : [weight, (x) => x];
+
 const recurrent: Evaluate<'recurrent'> = (call) => {
   const { inputs, attrs, shape, out } = call;
   const { cell } = attrs;
-  const [x, w, h0] = inputs.map((i) => i.data) as [TypedArray, TypedArray, TypedArray];
+  const [x, weight, h0] = inputs.map((i) => i.data) as [TypedArray, TypedArray, TypedArray];
+  const [w, round] = operand(weight, attrs);
   const extra = cell === 'lstm' || cell === 'gru' ? value(inputs, 3).data : h0;
   const { gates, slots } = recurrentLayout[cell];
   const steps = (shape[0] as number) - 1;
@@ -79,7 +85,7 @@ const recurrent: Evaluate<'recurrent'> = (call) => {
         for (let g = 0; g < gates; g++) {
           let total = 0;
           const row = (g * H + u) * H;
-          for (let k = 0; k < H; k++) total += (w[row + k] as number) * (out[from + k] as number);
+          for (let k = 0; k < H; k++) total += (w[row + k] as number) * round(out[from + k] as number);
           raw[g] = total;
         }
         const p = (g: number): number => x[(t * batch + b) * gates * H + g * H + u] as number;
@@ -110,7 +116,8 @@ const recurrent: Evaluate<'recurrent'> = (call) => {
 const recurrentGrad: Evaluate<'recurrentGrad'> = (call) => {
   const { inputs, attrs, shape, out } = call;
   const { cell } = attrs;
-  const [states, w, gh, gc] = inputs.map((i) => i.data) as [TypedArray, TypedArray, TypedArray, TypedArray];
+  const [states, weight, gh, gc] = inputs.map((i) => i.data) as [TypedArray, TypedArray, TypedArray, TypedArray];
+  const [w, round] = operand(weight, attrs);
   const { gates, slots, gradSlots } = recurrentLayout[cell];
   const [rows, batch] = shape as [number, number, number];
   const steps = rows - 1;
@@ -158,7 +165,7 @@ const recurrentGrad: Evaluate<'recurrentGrad'> = (call) => {
         let total = 0;
         for (let g = 0; g < gates; g++)
           for (let u = 0; u < H; u++)
-            total += (out[to + slotOf(g) * H + u] as number) * (w[(g * H + u) * H + k] as number);
+            total += round(out[to + slotOf(g) * H + u] as number) * (w[(g * H + u) * H + k] as number);
         (dh[b * H + k] as number) += total;
       }
     }

@@ -1,6 +1,6 @@
 /** Shape rules of recurrent layers over a whole sequence, and of their gradient; rows of the total table are in ops.ts. */
 import { DTypeError, formatShape, isFloat, type Shape, ShapeError, sameShape } from '../../base/index.ts';
-import type { Operand } from '../attrs.ts';
+import type { Operand, PrecisionAttrs } from '../attrs.ts';
 
 /** LSTM (Hochreiter and Schmidhuber 1997, with forget gates), GRU (Cho et al. 2014, torch's form), tanh or ReLU units. */
 export type RecurrentCell = 'lstm' | 'gru' | 'tanh' | 'relu';
@@ -13,9 +13,9 @@ export type RecurrentCell = 'lstm' | 'gru' | 'tanh' | 'relu';
  * The result is [T + 1, B, slots x H]: the states, and side by side with them what backward reads. Slots are h c i f g o
  * (lstm), h r z n hn (gru; hn is the recurrent part of n before r), h. Row 0 holds the initial state and row t + 1 what step
  * t left; with `reverse` row T is the initial one and row t what step t left. At and past a sequence's length the state is
- * held. Gradients flow into the result from h after each step and, for lstm, from c after the last one processed.
+ * held. With a `precision` the products with the recurrent weight round their operands; the hidden size is then even. Gradients flow into the result from h after each step and, for lstm, from c after the last one processed.
  */
-export interface RecurrentAttrs {
+export interface RecurrentAttrs extends PrecisionAttrs {
   cell: RecurrentCell;
   /** From the last step to the first. */
   reverse: boolean;

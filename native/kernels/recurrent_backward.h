@@ -1,10 +1,12 @@
 // Backward through a whole sequence, last processed step first: gradients of the gates before their activations, and of the
 // initial states. Those of the weights are products over all steps, made outside.
+#pragma once
+
 #include "../simd/math.h"
 #include "recurrent.h"
 
 namespace cambium::CAMBIUM_ISA {
-namespace {
+namespace cells_backward {
 
 /** One row at one step. dh arrives as the gradient from later steps and leaves as what does not pass the product. */
 struct Line {
@@ -14,7 +16,7 @@ struct Line {
   int64_t hidden;
 };
 
-void lstm(const Line& l) {
+inline void lstm(const Line& l) {
   const int64_t H = l.hidden;
   const Vec one = Vec::set1(1.0f);
   for (int64_t u = 0; u < H; u += Vec::size) {
@@ -32,7 +34,7 @@ void lstm(const Line& l) {
   }
 }
 
-void gru(const Line& l) {
+inline void gru(const Line& l) {
   const int64_t H = l.hidden;
   const Vec one = Vec::set1(1.0f);
   for (int64_t u = 0; u < H; u += Vec::size) {
@@ -49,7 +51,7 @@ void gru(const Line& l) {
   }
 }
 
-void plain(const Line& l, bool relu) {
+inline void plain(const Line& l, bool relu) {
   const int64_t H = l.hidden;
   for (int64_t u = 0; u < H; u += Vec::size) {
     const int64_t n = H - u;
@@ -59,9 +61,12 @@ void plain(const Line& l, bool relu) {
   }
 }
 
-}  // namespace
+}  // namespace cells_backward
 
-void recurrent_grad(Call& call) {
+template <class Product>
+void recurrent_backward(Call& call) {
+  using namespace cells_backward;
+  using Lane = typename Product::Lane;
   const Recurrent r(call);
   const float *states = call.in<float>(0), *w = call.in<float>(1), *gh = call.in<float>(2), *gc = call.in<float>(3);
   const int32_t* lengths = call.in<int32_t>(4);
@@ -69,20 +74,21 @@ void recurrent_grad(Call& call) {
   const int64_t H = r.hidden, K = r.gates() * H, line = r.slots() * H, grad_line = r.grad_slots() * H;
   if (r.batch * H == 0) return;
 
-  const int64_t panels = ceil_div(H, kNR);
-  float* packed = call.parallel.shared_scratch(static_cast<size_t>(K * round_up(H, Vec::size)) * sizeof(float));
+  const int64_t panels = ceil_div(H, kNR), depth = Product::depth(K);
+  Lane* packed = reinterpret_cast<Lane*>(
+      call.parallel.shared_scratch(static_cast<size_t>(depth * round_up(H, Vec::size)) * sizeof(Lane)));
   call.parallel.run(panels, [&](int64_t p, int) {
     const int64_t n = p * kNR, width = panel_width(n, H);
-    float* to = packed + n * K;
+    Lane* to = packed + n * depth;
     // A GRU's gradients lie in the order hn r z.
     const int64_t moved = r.cell == Cell::gru ? H : 0;
-    if (moved) pack_panel(w, H, false, n, H, K - moved, moved, to);
-    pack_panel(w, H, false, n, H, 0, K - moved, to + moved * width);
+    if (moved) Product::pack(w, H, n, H, K - moved, moved, to);
+    Product::pack(w, H, n, H, 0, K - moved, to + Product::depth(moved) * width);
   });
 
   r.for_rows(call.parallel, [&](int64_t first, int64_t end, int thread) {
     const int64_t count = end - first;
-    float* dh = call.parallel.scratch(thread, static_cast<size_t>(2 * count * H) * sizeof(float));
+    float* dh = call.parallel.scratch(thread, static_cast<size_t>(count * (2 * H + Product::room(K))) * sizeof(float));
     float* dc = dh + count * H;
     clear_lanes(dh, count * H);
     if (r.cell == Cell::lstm) copy_lanes(gc + first * H, dc, count * H);
@@ -104,13 +110,15 @@ void recurrent_grad(Call& call) {
           plain(l, r.cell == Cell::relu);
         }
       }
+      int64_t ld = grad_line;
+      const Lane* grad = Product::rows(out + first * grad_line, ld, count, K, reinterpret_cast<Lane*>(dc + count * H));
       for (int64_t p = 0; p < panels; ++p)
         for_tiles(first, end, [&](int64_t from, int64_t to) {
-          const float* rows[kMR] = {};
-          for (int64_t b = from; b < to; ++b) rows[b - from] = out + b * grad_line;
+          const Lane* rows[kMR] = {};
+          for (int64_t b = from; b < to; ++b) rows[b - from] = grad + (b - first) * ld;
           const int64_t n = p * kNR;
-          panel_product(rows, to - from, K, packed + n * K, panel_width(n, H), dh + (from - first) * H + n, H,
-                        least(kNR, H - n), Store::add);
+          Product::product(rows, to - from, depth, packed + n * depth, panel_width(n, H),
+                           {dh + (from - first) * H + n, H, least(kNR, H - n), Store::add});
         });
     }
     for (int64_t b = first; b < end; ++b) {
