@@ -2,16 +2,19 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigError, printable } from '../base/errors.ts';
-import { take } from '../data/index.ts';
+import { readTextDataset, take } from '../data/index.ts';
 import { exists } from '../io/index.ts';
-import { dataHashes, folderFor, type Images, loadRunData } from '../training/data-source.ts';
+import { dataHashes, folderFor, loadRunData } from '../training/data-source.ts';
 import { evaluate } from '../training/evaluate.ts';
+import type { Samples } from '../training/inputs.ts';
 import { findModelFolder, type LoadedModel, loadModelFolder } from '../training/model-folder.ts';
 import { percent } from '../training/progress.ts';
 import { parseRecipe } from '../training/recipe-parse.ts';
 import { makeReport } from '../training/run-report.ts';
+import { tableOptions } from '../training/text-source.ts';
 import type { EvaluateCommandOptions } from './main.ts';
 import { note, print, printJson } from './output.ts';
+import { columnsOf } from './text.ts';
 
 export async function evaluateCommand(dir: string, options: EvaluateCommandOptions): Promise<void> {
   const { split, json = false } = options;
@@ -21,7 +24,7 @@ export async function evaluateCommand(dir: string, options: EvaluateCommandOptio
   const bar = !json && process.stderr.isTTY;
   const evaluation = await evaluate(loaded.module, loaded.task, part, {
     batchSize: options.batchSize ?? batchSize,
-    transforms: loaded.transforms,
+    ...('text' in loaded ? { text: loaded.text } : { transforms: loaded.transforms }),
     ...(bar && {
       onProgress: (done, total) => process.stderr.write(`\r${done}/${total}${done === total ? '\r\n' : ''}`),
     }),
@@ -49,21 +52,45 @@ export async function evaluateCommand(dir: string, options: EvaluateCommandOptio
 
 /** The part of the data the model was trained on; with --data-dir on other data, what lies there. */
 async function openPart(
-  { origin, dir, image, classes }: LoadedModel,
-  { split, limit, dataDir }: EvaluateCommandOptions,
-): Promise<{ part: Images; batchSize: number }> {
+  loaded: LoadedModel,
+  options: EvaluateCommandOptions,
+): Promise<{ part: Samples; batchSize: number }> {
+  const { origin, dir, classes } = loaded;
+  const { split, limit, dataDir } = options;
   const stored = (origin as { recipe?: unknown } | undefined)?.recipe;
-  if (stored === undefined && dataDir === undefined)
+  if (stored === undefined && dataDir === undefined && options.file === undefined)
     throw new ConfigError('DATA_UNKNOWN', `${printable(dir)} does not say what data it was trained on`, {
       field: '--data-dir',
       hint: 'pass --data-dir DIR with the four MNIST files, or a folder with one subdirectory a class',
     });
   const trained = parseRecipe(stored ?? anyRecipe);
   const batchSize = trained.evalBatchSize ?? 2 * trained.batchSize;
+  const cap = (part: Samples): Samples => (limit === undefined ? part : take(part, limit));
+  if (options.file !== undefined) {
+    if (!('text' in loaded))
+      throw new ConfigError('OPTION_INVALID', '--file is for models of texts', {
+        field: '--file',
+        hint: 'pass --data-dir DIR with pictures',
+      });
+    // The columns of training, unless told; labels are the model's.
+    const columns = { ...tableOptions(trained.data, classes), ...columnsOf(options) };
+    return { part: cap(await readTextDataset(options.file, columns)), batchSize };
+  }
+  if ('text' in loaded) {
+    const limits = limit === undefined ? trained.limit : { ...trained.limit, [split]: limit };
+    const data = await loadRunData(
+      { ...trained, limit: limits },
+      { dataDir, notify: note, classes, text: loaded.text },
+    );
+    const part = data[split];
+    if (!part)
+      throw new ConfigError('SPLIT_MISSING', `the data have no ${split} part`, { field: '--split', got: split });
+    return { part, batchSize };
+  }
+  const { image } = loaded;
   const kind = dataDir === undefined ? trained.data.name : await kindOf(dataDir);
   if (dataDir !== undefined && kind === 'folder' && trained.data.name !== 'folder') {
-    const whole = await folderFor(dataDir, classes, image);
-    return { part: limit === undefined ? whole : take(whole, limit), batchSize };
+    return { part: cap(await folderFor(dataDir, classes, image)), batchSize };
   }
   // Caps were meant for the data of the recipe.
   const recipe =

@@ -31,17 +31,27 @@ export interface EvaluateCommandOptions extends CommonOptions {
   split: 'test' | 'validation' | 'train';
   limit?: number;
   batchSize?: number;
+  file?: string;
+  textColumn?: string;
+  pairColumn?: string;
+  labelColumn?: string;
 }
 
 export interface PredictCommandOptions extends CommonOptions {
   top?: number;
   invert?: boolean;
+  text: string[];
+  textColumn?: string;
+  pairColumn?: string;
 }
 
 export interface DataCommandOptions extends CommonOptions {
   dataDir?: string;
   out?: string;
   limit?: number;
+  textColumn?: string;
+  pairColumn?: string;
+  labelColumn?: string;
 }
 
 const collect = (value: string, all: string[]): string[] => [...all, value];
@@ -92,7 +102,7 @@ ${exitCodes}`,
     .addHelpText(
       'after',
       `
-Built-in recipes: vgg16-mnist, vgg16-mnist-tutorial, cnn-mnist, quickstart.
+Built-in recipes: vgg16-mnist, vgg16-mnist-tutorial, cnn-mnist, quickstart, text-quickstart, lstm-news-topics.
 Without --data-dir the recipes for MNIST look in the cache, then download; offline they use the built-in digits.
 
 Examples:
@@ -111,6 +121,16 @@ A recipe file:
   optimizer: { name: adamw, lr: 1e-3 }
   batchSize: 32
   epochs: 10
+
+One for texts:
+  name: my-reviews
+  data: { name: table, file: reviews.csv, textColumn: review, labelColumn: stars, test: 0.1 }
+  tokenizer: { train: wordpiece, vocabSize: 8000 }
+  maxLength: 128
+  model: { name: lstm-classifier }
+  optimizer: { name: adamw, lr: 1e-3 }
+  batchSize: 32
+  epochs: 5
 
 Ctrl-C saves a checkpoint of the current step and exits with 130; a second one exits at once.`,
     )
@@ -150,6 +170,10 @@ Examples:
     .addOption(new Option('--split <part>', 'which part').choices(['test', 'validation', 'train']).default('test'))
     .option('--limit <n>', 'measure the first n samples', positive('--limit'))
     .option('--batch-size <n>', 'samples at a time', positive('--batch-size'))
+    .option('--file <file>', 'labelled texts: .csv, .tsv, .jsonl or .parquet')
+    .option('--text-column <column>', 'of --file: its name, or its position from 0')
+    .option('--pair-column <column>', 'of --file: second texts')
+    .option('--label-column <column>', 'of --file')
     .addHelpText(
       'after',
       `
@@ -163,9 +187,12 @@ Examples:
     });
 
   common(program.command('predict'))
-    .description('label pictures with a trained model')
+    .description('label pictures or texts with a trained model')
     .argument('<dir>', 'run or model folder')
-    .argument('<file...>', 'pictures: PNG, JPEG, WebP, GIF, TIFF, AVIF of any size')
+    .argument('[file...]', 'pictures (PNG, JPEG, WebP, GIF, TIFF, AVIF of any size), or tables and .txt files of texts')
+    .option('--text <text>', 'a text to label; may be repeated', collect, [])
+    .option('--text-column <column>', 'of a table: its name, or its position from 0; "text" unless told')
+    .option('--pair-column <column>', 'of a table: second texts')
     .option('--top <n>', 'how many classes to print', positive('--top'))
     .option('--invert', 'exchange dark and light first')
     .addHelpText(
@@ -176,7 +203,9 @@ give --invert.
 
 Examples:
   cambium predict runs/vgg16-mnist-1 digit.png
-  cambium predict runs/vgg16-mnist-1 scan1.jpg scan2.jpg --invert --json`,
+  cambium predict runs/vgg16-mnist-1 scan1.jpg scan2.jpg --invert --json
+  cambium predict runs/reviews-1 --text 'really good food'
+  cambium predict runs/reviews-1 new.csv --text-column review --json`,
     )
     .action(async (dir: string, files: string[], options: PredictCommandOptions) => {
       const { predictCommand } = await import('./predict.ts');
@@ -184,9 +213,15 @@ Examples:
     });
 
   common(program.command('data'))
-    .description('show a data set: counts, pixel statistics, duplicates, suspect labels, samples')
-    .argument('<data>', 'mnist, digits, or a folder with one subdirectory a class')
-    .option('--data-dir <dir>', 'where the MNIST files are')
+    .description('show a data set: counts, statistics, duplicates, suspect labels, samples')
+    .argument(
+      '<data>',
+      'mnist, digits, phrases, a text set by name, a table of texts, or a folder with one subdirectory a class',
+    )
+    .option('--data-dir <dir>', 'where the files of a set are')
+    .option('--text-column <column>', 'of a table: its name, or its position from 0; "text" unless told')
+    .option('--pair-column <column>', 'of a table: second texts')
+    .option('--label-column <column>', 'of a table; "label" unless told')
     .option('--out <file>', 'write the card as JSON to this file too')
     .option('--limit <n>', 'look at the first n samples of each part', positive('--limit'))
     .addHelpText(
@@ -195,7 +230,9 @@ Examples:
 Examples:
   cambium data mnist --data-dir mnist/
   cambium data digits --out digits-card.json
-  cambium data photos/ --json`,
+  cambium data photos/ --json
+  cambium data sst2 --data-dir data/
+  cambium data reviews.csv --text-column review --label-column stars`,
     )
     .action(async (name: string, options: DataCommandOptions) => {
       const { dataCommand } = await import('./data.ts');

@@ -1,5 +1,5 @@
 /** `cambium predict`: pictures of any size and mode to labels with probabilities, through the preprocessing of training. */
-import { DataError, printable } from '../base/errors.ts';
+import { ConfigError, DataError, printable } from '../base/errors.ts';
 import {
   DataLoader,
   decodeImageFile,
@@ -9,9 +9,15 @@ import {
   withoutRandom,
 } from '../data/index.ts';
 import type { Prediction } from '../tasks/index.ts';
-import { findModelFolder, type LoadedModel, loadModelFolder } from '../training/model-folder.ts';
+import {
+  findModelFolder,
+  type LoadedImageModel,
+  type LoadedTextModel,
+  loadModelFolder,
+} from '../training/model-folder.ts';
 import type { PredictCommandOptions } from './main.ts';
 import { asCambiumError, note, print, printJson } from './output.ts';
+import { predictTexts, textsOf } from './text.ts';
 
 export async function predictCommand(
   dir: string,
@@ -20,6 +26,13 @@ export async function predictCommand(
 ): Promise<void> {
   const { json = false, invert = false, top = 3 } = options;
   const loaded = await loadModelFolder(await findModelFolder(dir));
+  if (files.length === 0 && options.text.length === 0)
+    throw new ConfigError('USAGE', "missing required argument 'file'", {
+      hint: 'text' in loaded ? "give --text 'some words', or files" : 'give pictures',
+    });
+  if ('text' in loaded) return predictTextCommand(loaded, files, options);
+  if (options.text.length > 0)
+    throw new ConfigError('OPTION_INVALID', '--text: this model reads pictures', { field: '--text' });
   for (const file of files) {
     try {
       const { label, probabilities } = await predictFile(loaded, file, invert);
@@ -36,8 +49,25 @@ export async function predictCommand(
   }
 }
 
+/** Texts given by hand, then those of the files. */
+async function predictTextCommand(
+  loaded: LoadedTextModel,
+  files: readonly string[],
+  options: PredictCommandOptions,
+): Promise<void> {
+  const { json = false, top = 3, text } = options;
+  const given = text.map((words) => ({ text: words }));
+  const sources = [...(given.length > 0 ? [given] : []), ...files.map((file) => textsOf(file, options))];
+  for (const source of sources)
+    for await (const { prediction, ...sample } of predictTexts(loaded, source, top)) {
+      const { label, probabilities } = prediction;
+      if (json) await printJson({ ...sample, label, probabilities });
+      else await print(describe(sample.text, probabilities, top));
+    }
+}
+
 /** The answer for one picture file. */
-export async function predictFile(loaded: LoadedModel, file: string, invert: boolean): Promise<Prediction> {
+export async function predictFile(loaded: LoadedImageModel, file: string, invert: boolean): Promise<Prediction> {
   const { image: feature, classes, transforms, task, module } = loaded;
   const decoded = await decodeImageFile(file, { channels: feature.channels === 1 ? 1 : 3 });
   const seen = invert ? inverted(decoded) : decoded;

@@ -4,6 +4,8 @@ export * from './dataset.ts';
 export * from './datasets/digits.ts';
 export * from './datasets/image-folder.ts';
 export * from './datasets/mnist.ts';
+export * from './datasets/phrases.ts';
+export * from './datasets/text-sets.ts';
 export * from './decode.ts';
 export * from './formats/csv.ts';
 export * from './formats/idx.ts';

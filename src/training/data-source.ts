@@ -10,25 +10,30 @@ import {
   fitImage,
   type ImageFeature,
   type ImageSample,
-  InMemoryImageDataset,
   imageClassSchema,
   imageFolder,
   loadMnist,
   mnistFiles,
   splitDataset,
+  type TextCollateOptions,
+  type TextSample,
   take,
 } from '../data/index.ts';
 import { cacheDir, exists } from '../io/index.ts';
+import type { Samples } from './inputs.ts';
 import type { Recipe } from './recipe.ts';
+import { isTextData, loadTextParts, textInputsOf } from './text-source.ts';
 
 export type Images = Dataset<ImageSample>;
 
 export interface RunData {
   /** The recipe with the data really used: `digits` where MNIST could not be had. */
   readonly recipe: Recipe;
-  readonly train: Images;
-  readonly validation?: Images;
-  readonly test?: Images;
+  readonly train: Samples;
+  readonly validation?: Samples;
+  readonly test?: Samples;
+  /** How texts become tokens; undefined for pictures. */
+  readonly text?: TextCollateOptions;
 }
 
 export interface DataRequest {
@@ -38,32 +43,51 @@ export interface DataRequest {
   notify?: (text: string) => void | Promise<void>;
   /** Class names of a trained model, for a folder. */
   classes?: readonly string[];
+  /** Of a trained model, in place of the recipe's. */
+  text?: TextCollateOptions;
 }
 
 interface Parts {
   recipe: Recipe;
-  train: Images;
-  validation?: Images;
-  test?: Images;
+  train: Samples;
+  validation?: Samples;
+  test?: Samples;
 }
 
 /** @throws DataError, IoError, NetworkError, ConfigError. */
 export async function loadRunData(recipe: Recipe, request: DataRequest = {}): Promise<RunData> {
-  const parts = await splitParts(await loadParts(recipe, request));
+  const isText = isTextData(recipe);
+  checkTask(recipe, isText);
+  const loaded = isText
+    ? { recipe, ...(await loadTextParts(recipe, request.dataDir, request.classes)) }
+    : await loadParts(recipe, request);
+  const parts = await splitParts(loaded);
   const { limit, data } = parts.recipe;
-  const cap = async (part: Images | undefined, count: number | undefined): Promise<Images | undefined> => {
+  const cap = async (part: Samples | undefined, count: number | undefined): Promise<Samples | undefined> => {
     if (!part || count === undefined || count >= part.length) return part;
-    // A folder is sorted by class: its first samples would all be alike.
-    if (data.name !== 'folder') return take(part, count);
+    // A folder is sorted by class, as tables often are: the first samples would all be alike.
+    if (data.name === 'mnist' || data.name === 'digits') return take(part, count);
     const { chosen } = await splitDataset(part, { chosen: count }, { seed: parts.recipe.seed });
     return chosen;
   };
+  const train = (await cap(parts.train, limit.train)) as Samples;
   return {
     recipe: parts.recipe,
-    train: (await cap(parts.train, limit.train)) as Images,
+    train,
     validation: await cap(parts.validation, limit.validation),
     test: await cap(parts.test, limit.test),
+    ...(isText && { text: request.text ?? (await textInputsOf(recipe, train as Dataset<TextSample>)) }),
   };
+}
+
+function checkTask({ task, tokenizer, transforms, data }: Recipe, isText: boolean): void {
+  const fits = isText ? 'text-classification' : 'image-classification';
+  const wrong = (field: string, got: unknown, hint: string): never => {
+    throw new ConfigError('RECIPE_INVALID', `${field} does not fit data ${data.name}: ${hint}`, { field, got, hint });
+  };
+  if (task !== undefined && task !== fits) wrong('task', task, `it is ${fits}`);
+  if (isText && transforms.length > 0) wrong('transforms', transforms, 'they are for pictures');
+  if (!isText && tokenizer !== undefined) wrong('tokenizer', tokenizer, 'it is for texts');
 }
 
 async function loadParts(recipe: Recipe, { dataDir, notify, classes }: DataRequest): Promise<Parts> {
@@ -121,17 +145,17 @@ async function splitParts(parts: Parts): Promise<Parts> {
   const { validation, test, name } = recipe.data;
   const wanted = {
     ...(parts.validation || validation === 0 ? {} : { validation }),
-    ...(parts.test || name !== 'folder' || !test ? {} : { test }),
+    ...(parts.test || name === 'mnist' || name === 'digits' || !test ? {} : { test }),
   };
   // A fixed number that suits MNIST may be most of a smaller set: then a tenth has to do.
   const fitted = Object.fromEntries(
     Object.entries(wanted).map(([part, size]) => [part, size >= 1 && size > train.length / 2 ? 0.1 : size]),
   );
   if (Object.keys(fitted).length === 0) return parts;
-  const split: Record<string, Images> = await splitDataset(train, { train: 'rest', ...fitted }, { seed: recipe.seed });
+  const split: Record<string, Samples> = await splitDataset(train, { train: 'rest', ...fitted }, { seed: recipe.seed });
   return {
     recipe,
-    train: split.train as Images,
+    train: split.train as Samples,
     validation: parts.validation ?? split.validation,
     test: parts.test ?? split.test,
   };
@@ -171,11 +195,10 @@ export async function dataHashes(data: Omit<RunData, 'recipe'>): Promise<Record<
 /** A sentence on pictures that occur in several parts, or nothing. Only for sets in memory: others would be decoded twice. */
 export async function leakNotice(data: Omit<RunData, 'recipe'>): Promise<string | undefined> {
   const { train, validation, test } = data;
-  const parts: Record<string, Images> = { train };
+  const parts: Record<string, Samples> = { train };
   if (validation) parts.validation = validation;
   if (test) parts.test = test;
-  if (Object.values(parts).some((part) => part.schema.features.image?.kind !== 'image' || !inMemory(part)))
-    return undefined;
+  if (Object.values(parts).some((part) => !inMemory(part))) return undefined;
   const { across } = await findDuplicates(parts);
   if (across.length === 0) return undefined;
   const [first] = across;
@@ -183,13 +206,15 @@ export async function leakNotice(data: Omit<RunData, 'recipe'>): Promise<string 
     .slice(0, 2)
     .map(({ part, id }) => `${printable(part).slice(1, -1)} ${id}`)
     .join(' = ');
-  return `${across.length} picture(s) occur in more than one part (${where}): the measured accuracy may be too high`;
+  const things = train.schema.features.image ? 'picture' : 'text';
+  return `${across.length} ${things}(s) occur in more than one part (${where}): the measured accuracy may be too high`;
 }
 
 // Views keep the size of what they show; folders have none.
-const inMemory = (part: Images): boolean =>
-  part instanceof InMemoryImageDataset ||
-  (part.schema.features.image as { height: number | null } | undefined)?.height !== null;
+const inMemory = (part: Samples): boolean => {
+  const { image } = part.schema.features;
+  return image?.kind !== 'image' || image.height !== null;
+};
 
 const HOSTS = ['ossci-datasets.s3.amazonaws.com', 'storage.googleapis.com'];
 

@@ -1,16 +1,18 @@
 /** Measures a model on a part of a data set: a forward pass a batch, counts in constant memory. */
 import { NumericError } from '../base/errors.ts';
-import { DataLoader, type Transform, withoutRandom } from '../data/index.ts';
+import type { TextCollateOptions, Transform } from '../data/index.ts';
 import type { Module } from '../nn/index.ts';
 import type { Task } from '../tasks/index.ts';
 import { flush } from '../tensor/index.ts';
-import type { Images } from './data-source.ts';
+import { evaluationLoader, type Samples } from './inputs.ts';
 import { ConfusionMatrix, Mean } from './metrics/index.ts';
 
 export interface EvaluateOptions {
   readonly batchSize: number;
   /** All of the model's transforms; random ones are left out here. */
   readonly transforms?: readonly Transform[];
+  /** Of texts. */
+  readonly text?: TextCollateOptions;
   /** Asked after each batch; true ends the measurement without a result. */
   readonly stop?: () => boolean;
   readonly onProgress?: (done: number, total: number) => void;
@@ -28,10 +30,10 @@ export interface Evaluation {
 export async function evaluate(
   model: Module,
   task: Task,
-  dataset: Images,
-  { batchSize, transforms = [], stop = () => false, onProgress }: EvaluateOptions,
+  dataset: Samples,
+  { batchSize, transforms, text, stop = () => false, onProgress }: EvaluateOptions,
 ): Promise<Evaluation | undefined> {
-  const loader = new DataLoader(dataset, { batchSize, transforms: withoutRandom(transforms) });
+  const loader = evaluationLoader(dataset, { batchSize, transforms, text });
   const confusion = new ConfusionMatrix(task.classes);
   const mean = new Mean();
   for await (const batch of loader.epoch(0)) {

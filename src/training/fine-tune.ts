@@ -1,21 +1,14 @@
 /** Level two of the API: one call that trains a model on data and returns typed results. The command line is built on it. */
 import { ArgumentError } from '../base/errors.ts';
-import {
-  classNames,
-  DataLoader,
-  describeSchema,
-  imageFeature,
-  type Transform,
-  validateTransforms,
-} from '../data/index.ts';
+import { describeSchema, type TextCollateOptions, type Transform } from '../data/index.ts';
 import type { Json } from '../io/index.ts';
 import type { Module } from '../nn/index.ts';
-import { imageClassification, type Task } from '../tasks/index.ts';
+import type { Task } from '../tasks/index.ts';
 import { autocast, type Precision, planAndDiscard } from '../tensor/index.ts';
 import { inMemory, inStore, type MemoryCheckpointing, restoreCheckpoint, restoreWeights } from './checkpointing.ts';
-import type { Images } from './data-source.ts';
 import { type Evaluation, evaluate, majorityBaseline } from './evaluate.ts';
 import type { Listener, Measures } from './events.ts';
+import { inputsOf, type Samples } from './inputs.ts';
 import { saveModelFolder } from './model-folder.ts';
 import { planRun, type RunPlan } from './plan.ts';
 import type { Checkpoint, Checkpoints } from './run/index.ts';
@@ -28,10 +21,12 @@ import { trainLoop } from './trainer.ts';
 
 export interface FineTuneOptions {
   model: Module;
-  data: { train: Images; validation?: Images; test?: Images };
-  /** Image classification over the data's classes unless told. */
+  data: { train: Samples; validation?: Samples; test?: Samples };
+  /** Classification over the data's classes unless told. */
   task?: Task;
   transforms?: readonly Transform[];
+  /** How texts become tokens; needed where the data are texts. */
+  text?: TextCollateOptions;
   /** AdamW with lr 1e-3 unless told. */
   optimizer?: OptimizerOptions;
   schedule?: ScheduleOptions;
@@ -92,18 +87,18 @@ export interface FineTuneResult extends TrainResult {
  */
 export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult> {
   const start = performance.now();
-  const { end, task, plan, evalBatchSize, restoreBest } = await train(options);
-  const { model, data, transforms = [], saveTo, architecture, origin } = options;
+  const { end, task, plan, evalBatchSize, preprocessing, restoreBest } = await train(options);
+  const { model, data, transforms, text, saveTo, architecture, origin } = options;
   await restoreBest();
 
   let weightsHash: string | undefined;
   if (saveTo !== undefined && architecture) {
-    const image = imageFeature(data.train.schema);
-    const description = { model: architecture, classes: task.classes, image, transforms, origin };
+    const description = { model: architecture, classes: task.classes, ...preprocessing, origin };
     weightsHash = await saveModelFolder(saveTo, model, description);
   }
   const stop = (): boolean => options.signals?.received !== undefined;
-  const test = data.test && (await evaluate(model, task, data.test, { batchSize: evalBatchSize, transforms, stop }));
+  const test =
+    data.test && (await evaluate(model, task, data.test, { batchSize: evalBatchSize, transforms, text, stop }));
   // The last checkpoint holds everything; resuming measures again.
   if (data.test && !test) throw new RunStopped(options.signals?.received, end.step, options.checkpoints?.run);
   const result: TrainResult = {
@@ -124,8 +119,8 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
 /** Everything only training needs (optimizer state, gradients) is garbage when this returns. */
 async function train(options: FineTuneOptions) {
   const prepared = prepare(options);
-  const { model, data, listeners = [], signals } = options;
-  const { task, optimizer, transforms, evalBatchSize, plan } = prepared;
+  const { model, data, transforms, text, listeners = [], signals } = options;
+  const { task, optimizer, evalBatchSize, plan, preprocessing } = prepared;
   const emit: Listener = async (event) => {
     for (const listener of listeners) await listener(event);
   };
@@ -145,7 +140,7 @@ async function train(options: FineTuneOptions) {
     schedule: prepared.schedule,
     ...(validation && {
       validate: async (stop) => {
-        const found = await evaluate(model, task, validation, { batchSize: evalBatchSize, transforms, stop });
+        const found = await evaluate(model, task, validation, { batchSize: evalBatchSize, transforms, text, stop });
         return found && { loss: found.loss, accuracy: found.accuracy };
       },
     }),
@@ -160,7 +155,7 @@ async function train(options: FineTuneOptions) {
     state: resumeFrom && (await restoreCheckpoint(resumeFrom, model, optimizer)),
   });
   prepared.step.release();
-  return { end, task, plan, evalBatchSize, restoreBest: bestRestorer(end, model, store, inRam) };
+  return { end, task, plan, evalBatchSize, preprocessing, restoreBest: bestRestorer(end, model, store, inRam) };
 }
 
 // Apart from `train`, so that the function it makes does not keep the optimizer alive.
@@ -177,7 +172,7 @@ export const planFineTune = (options: FineTuneOptions, check = false): RunPlan =
   prepare({ ...options, checkMemory: check }).plan;
 
 function prepare(options: FineTuneOptions) {
-  const { model, data, transforms = [], epochs = 1, batchSize = 32, accumulate = 1, clip = {}, seed = 0 } = options;
+  const { model, data, epochs = 1, batchSize = 32, accumulate = 1, clip = {}, seed = 0 } = options;
   const {
     optimizer: optimizerOptions = { name: 'adamw', lr: 1e-3 } as const,
     labelSmoothing = 0,
@@ -193,9 +188,9 @@ function prepare(options: FineTuneOptions) {
     });
   freeze(model, options.freeze ?? []);
   const schema = data.train.schema;
-  const { graph, modelSize } = validateTransforms(transforms, schema);
-  const task = options.task ?? imageClassification({ classes: classNames(schema), transforms: graph, labelSmoothing });
-  const loader = new DataLoader(data.train, { batchSize, shuffle: true, seed, transforms });
+  const inputs = inputsOf(data.train, options);
+  const { task, preprocessing, zeroBatch, sampleBytes } = inputs;
+  const loader = inputs.loader({ batchSize, seed });
   const named = model.namedParameters();
   const parameters = named.map(({ variable }) => variable).filter((variable) => variable.requiresGrad);
   const newOptimizer = () => makeOptimizer(optimizerOptions, named);
@@ -206,12 +201,11 @@ function prepare(options: FineTuneOptions) {
   const evalBatch = (size: number): number => options.evalBatchSize ?? 2 * size;
   const evaluated = Math.max(data.validation?.length ?? 0, data.test?.length ?? 0);
   const { name = model.constructor.name } = options.architecture ?? {};
-  const { height, width, channels } = modelSize;
   const request = {
     model,
     task,
-    dataset: data.train,
-    transforms,
+    zeroBatch,
+    sampleBytes,
     optimizer: newOptimizer,
     clip,
     accumulate,
@@ -219,7 +213,7 @@ function prepare(options: FineTuneOptions) {
   };
   const plan = planRun(
     {
-      model: `${name} on ${channels}x${height}x${width} (${describeSchema(schema)})`,
+      model: `${name} on ${inputs.size} (${describeSchema(schema)})`,
       parameters: named.reduce((sum, { variable }) => sum + variable.size, 0),
       trainable: parameters.reduce((sum, variable) => sum + variable.size, 0),
       batchSize,
@@ -244,7 +238,7 @@ function prepare(options: FineTuneOptions) {
     clip,
   });
   const evalBatchSize = evalBatch(batchSize);
-  return { task, loader, optimizer, schedule, step, plan, transforms, epochs, accumulate, seed, evalBatchSize };
+  return { task, loader, optimizer, schedule, step, plan, preprocessing, epochs, accumulate, seed, evalBatchSize };
 }
 
 /** `features.*` freezes every parameter whose name begins so; a name without `*` itself, or a module and all below it. */

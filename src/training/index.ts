@@ -10,10 +10,13 @@ export {
   planFineTune,
   type TrainResult,
 } from './fine-tune.ts';
+export type { Inputs, Preprocessing, Samples } from './inputs.ts';
 export * from './metrics/index.ts';
 export {
   findModelFolder,
+  type LoadedImageModel,
   type LoadedModel,
+  type LoadedTextModel,
   loadModelFolder,
   type ModelDescription,
   saveModelFolder,

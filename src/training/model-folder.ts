@@ -5,9 +5,18 @@
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { ConfigError, DataError, IoError, printable } from '../base/errors.ts';
-import { type ImageFeature, imageClassSchema, parseTransforms, splitPipeline, type Transform } from '../data/index.ts';
+import {
+  type ImageFeature,
+  imageClassSchema,
+  loadTokenizer,
+  parseTransforms,
+  saveTokenizer,
+  splitPipeline,
+  type TokenBatch,
+} from '../data/index.ts';
 import {
   exists,
+  type HostArray,
   hashFile,
   ioError,
   type Json,
@@ -21,30 +30,39 @@ import {
 } from '../io/index.ts';
 import { createModel } from '../models/index.ts';
 import type { Module } from '../nn/index.ts';
-import { type ImageClassification, imageClassification } from '../tasks/index.ts';
+import {
+  type ImageClassification,
+  imageClassification,
+  type TextClassification,
+  textClassification,
+} from '../tasks/index.ts';
 import { generator, type Tensor } from '../tensor/index.ts';
+import type { Preprocessing } from './inputs.ts';
 import { arraysOf, restore } from './model-weights.ts';
 
-/** What, besides the weights, makes a model usable. */
-export interface ModelDescription {
+/** What, besides the weights, makes a model usable: what it is built from, and what makes its inputs. */
+export type ModelDescription = ModelOrigin & Preprocessing;
+
+export interface ModelOrigin {
   /** Registered name and options: enough to build it. */
   readonly model: { readonly name: string } & Readonly<Record<string, unknown>>;
   readonly classes: readonly string[];
-  /** Pictures before the transforms; null sizes where they differed. */
-  readonly image: ImageFeature;
-  /** All of them; random ones only tell how it was trained. */
-  readonly transforms: readonly Transform[];
   /** Where it comes from, for people and for `evaluate`: plain JSON. */
   readonly origin?: Json;
 }
 
-export interface LoadedModel extends ModelDescription {
+interface Loaded extends ModelOrigin {
   readonly dir: string;
   readonly module: Module;
-  readonly task: ImageClassification;
   /** Of model.safetensors. */
   readonly weightsHash: string;
 }
+type OfImages = Extract<Preprocessing, { image: unknown }>;
+type OfTexts = Extract<Preprocessing, { text: unknown }>;
+export type LoadedImageModel = Loaded & OfImages & { readonly task: ImageClassification };
+export type LoadedTextModel = Loaded & OfTexts & { readonly task: TextClassification };
+/** Which of the two: `'text' in loaded`. */
+export type LoadedModel = LoadedImageModel | LoadedTextModel;
 
 const FORMAT = 1;
 
@@ -61,9 +79,9 @@ export async function saveModelFolder(dir: string, module: Module, description: 
     await writeJson(join(draft, 'preprocessor_config.json'), {
       processor_class: 'cambium',
       format: FORMAT,
-      image: description.image,
-      transforms: description.transforms,
+      ...preprocessorOf(description),
     });
+    if ('text' in description) await saveTokenizer(draft, description.text.tokenizer);
     await writeFileAtomic(join(draft, 'README.md'), modelCard(description, weights.sha256));
     await compare(module, await loadModelFolder(draft));
     // The old folder must go first: a directory cannot be renamed onto one with files in it.
@@ -99,11 +117,25 @@ function configOf(
   };
 }
 
-const modelCard = ({ model, classes }: ModelDescription, sha256: string): string =>
-  `# ${model.name}\n\nImage classification into ${classes.length} classes, trained with Cambium.\n\n` +
-  `Use it: \`cambium predict . picture.png\`. Weights sha256: \`${sha256}\`.\n`;
+function preprocessorOf(description: ModelDescription): { [key: string]: Json } {
+  if ('image' in description) {
+    const { image, transforms } = description;
+    return { image, transforms } as unknown as { [key: string]: Json };
+  }
+  const { tokenizer, maxLength = tokenizer.config.modelMaxLength, padToMultipleOf = 8 } = description.text;
+  return { text: { maxLength: maxLength ?? null, padToMultipleOf, pair: description.pair } };
+}
 
-/** Bit-identical answers on a fixed picture, or it was not saved. */
+function modelCard(description: ModelDescription, sha256: string): string {
+  const { model, classes } = description;
+  const [kind, example] = 'text' in description ? ['Text', "--text 'some words'"] : ['Image', 'picture.png'];
+  return (
+    `# ${model.name}\n\n${kind} classification into ${classes.length} classes, trained with Cambium.\n\n` +
+    `Use it: \`cambium predict . ${example}\`. Weights sha256: \`${sha256}\`.\n`
+  );
+}
+
+/** Bit-identical answers on a fixed input, or it was not saved. */
 async function compare(module: Module, loaded: LoadedModel): Promise<void> {
   const [mine, its] = [await logitsOf(module, loaded), await logitsOf(loaded.module, loaded)];
   const differs = mine.findIndex((value, i) => !Object.is(value, its[i]));
@@ -119,7 +151,34 @@ async function compare(module: Module, loaded: LoadedModel): Promise<void> {
     );
 }
 
-async function logitsOf(module: Module, { image, transforms, task }: LoadedModel): Promise<Float32Array> {
+async function logitsOf(module: Module, loaded: LoadedModel): Promise<Float32Array> {
+  const training = module.training;
+  const logits: Tensor =
+    'text' in loaded
+      ? loaded.task.logits(module, fixedTokens(loaded))
+      : loaded.task.logits(module, { image: fixedPicture(loaded) });
+  const values = (await logits.data()) as Float32Array;
+  module.train(training);
+  return values;
+}
+
+/** Two rows, the second half padding. */
+function fixedTokens({ text: { tokenizer, maxLength = 16 } }: LoadedTextModel): TokenBatch {
+  const steps = Math.min(16, maxLength);
+  const array = (value: (i: number) => number) => ({
+    dtype: 'i32' as const,
+    shape: [2, steps],
+    data: Int32Array.from({ length: 2 * steps }, (_, i) => value(i)),
+  });
+  const isToken = (i: number): boolean => i < steps + Math.ceil(steps / 2);
+  return {
+    inputIds: array((i) => (isToken(i) ? (i * 37) % tokenizer.vocabSize : tokenizer.padId)),
+    attentionMask: array((i) => Number(isToken(i))),
+    tokenTypeIds: array(() => 0),
+  };
+}
+
+function fixedPicture({ image, transforms }: LoadedImageModel): HostArray {
   const resize = splitPipeline(transforms).host.findLast((t) => t.kind === 'resize' || t.kind === 'pad');
   const height = resize?.height ?? image.height ?? 32;
   const width = resize?.width ?? image.width ?? 32;
@@ -127,12 +186,7 @@ async function logitsOf(module: Module, { image, transforms, task }: LoadedModel
     { length: 2 * image.channels * height * width },
     (_, i) => (i * 37 + (i >> 5) * 11) % 256,
   );
-  const shape = [2, image.channels, height, width];
-  const training = module.training;
-  const logits: Tensor = task.logits(module, { image: { dtype: 'u8', shape, data } });
-  const values = (await logits.data()) as Float32Array;
-  module.train(training);
-  return values;
+  return { dtype: 'u8', shape: [2, image.channels, height, width], data };
 }
 
 /** The folder of a model: `dir` itself, or `model/` in a run folder. @throws IoError MODEL_NOT_FOUND. */
@@ -169,7 +223,6 @@ export async function loadModelFolder(dir: string): Promise<LoadedModel> {
   if (classes.length < 2 || !classes.every((label) => typeof label === 'string'))
     bad(file, 'id2label', 'labels numbered from 0', config.id2label);
   const weights = object(config.weights, file, 'weights');
-  const image = object(preprocessor.image, preprocessorFile, 'image') as unknown as ImageFeature;
   const path = join(dir, 'model.safetensors');
   const digest = (await hashFile(path)).sha256;
   if (digest !== weights.sha256)
@@ -180,29 +233,53 @@ export async function loadModelFolder(dir: string): Promise<LoadedModel> {
       got: digest,
     });
   try {
-    const schema = imageClassSchema(image.height, image.width, image.channels, classes as string[]);
-    const transforms = parseTransforms(preprocessor.transforms);
-    const { graph } = splitPipeline(transforms);
     const { seed, stream } = generator;
     const module = createModel(String(name), options);
     Object.assign(generator, { seed, stream });
     await readWeights(module, path);
-    return {
+    const loaded: Loaded = {
       dir,
       module,
       model: { name: String(name), ...options },
       classes: classes as string[],
-      image: schema.features.image as ImageFeature,
-      transforms,
-      task: imageClassification({ classes: classes as string[], transforms: graph }),
       weightsHash: String(weights.sha256),
       ...(config.origin === undefined ? {} : { origin: config.origin }),
     };
+    return preprocessor.text === undefined
+      ? imageModel(loaded, preprocessor, preprocessorFile)
+      : await textModel(loaded, object(preprocessor.text, preprocessorFile, 'text'), preprocessorFile);
   } catch (cause) {
     // In a recipe these are the user's mistakes, in a file they are damage.
     if (!(cause instanceof ConfigError)) throw cause;
     throw new DataError(cause.code, `${printable(dir)}: ${cause.message}`, { ...cause.details, file: dir, cause });
   }
+}
+
+function imageModel(loaded: Loaded, preprocessor: Record<string, Json>, file: string): LoadedImageModel {
+  const { classes } = loaded;
+  const image = object(preprocessor.image, file, 'image') as unknown as ImageFeature;
+  const schema = imageClassSchema(image.height, image.width, image.channels, classes);
+  const transforms = parseTransforms(preprocessor.transforms);
+  const { graph } = splitPipeline(transforms);
+  const task = imageClassification({ classes, transforms: graph });
+  return { ...loaded, image: schema.features.image as ImageFeature, transforms, task };
+}
+
+async function textModel(loaded: Loaded, text: Record<string, Json>, file: string): Promise<LoadedTextModel> {
+  const tokenizer = await loadTokenizer(loaded.dir);
+  const { vocabSize } = loaded.model;
+  if (typeof vocabSize === 'number') tokenizer.checkFits(vocabSize);
+  const whole = (value: Json | undefined): value is number =>
+    typeof value === 'number' && Number.isInteger(value) && value > 0;
+  const { maxLength = null, padToMultipleOf = 8, pair } = text;
+  if (maxLength !== null && !whole(maxLength)) return bad(file, 'text.maxLength', 'a whole number or null', maxLength);
+  if (!whole(padToMultipleOf)) return bad(file, 'text.padToMultipleOf', 'a whole number', padToMultipleOf);
+  return {
+    ...loaded,
+    text: { tokenizer, padToMultipleOf, ...(maxLength !== null && { maxLength }) },
+    pair: pair === true,
+    task: textClassification({ classes: loaded.classes }),
+  };
 }
 
 /** One tensor after the other: a large model is never in memory twice. */

@@ -3,7 +3,7 @@
  * backward, and reports the first that is not finite. The step itself has updated nothing.
  */
 import { NumericError } from '../base/errors.ts';
-import type { Batch } from '../data/index.ts';
+import type { LabelledBatch } from '../data/index.ts';
 import { planAndDiscard, type Tensor } from '../tensor/index.ts';
 import type { StepOptions } from './train-step.ts';
 
@@ -26,7 +26,7 @@ interface Finding {
 export async function diagnoseNonFinite(
   cause: NumericError,
   options: StepOptions,
-  batch: Batch,
+  batch: LabelledBatch,
   context: StepContext,
 ): Promise<NumericError> {
   const finding = (await find(options, batch)) ?? { direction: 'backward' as const };
@@ -64,7 +64,7 @@ export async function diagnoseNonFinite(
   );
 }
 
-async function find({ model, lossOf, parameters }: StepOptions, batch: Batch): Promise<Finding | undefined> {
+async function find({ model, lossOf, parameters }: StepOptions, batch: LabelledBatch): Promise<Finding | undefined> {
   for (const [name, variable] of model.stateDict())
     if (await badRows(variable)) return { direction: 'weights', tensor: name, layer: parentOf(name) };
 

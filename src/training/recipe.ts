@@ -3,7 +3,7 @@
  * ignored. Reading files and built-in recipes is the business of recipe-file.ts and recipes.ts.
  */
 import { z } from 'zod';
-import type { Transform } from '../data/index.ts';
+import { type Transform, textSetNames } from '../data/index.ts';
 import { precisions } from '../tensor/index.ts';
 
 const positiveInt = z.number().int().min(1).max(1e9);
@@ -56,17 +56,63 @@ const scheduleSchema = z.discriminatedUnion('name', [
   }),
 ]);
 
-const dataSchema = z.strictObject({
-  name: z.enum(['mnist', 'digits', 'folder']),
-  /** Where the files are: the four MNIST .gz files, or one subdirectory a class. */
+/** A column by its name, or by its position from 0 in a file without a header. */
+const column = z.union([z.string().min(1), z.number().int().min(0).max(4096)]);
+
+/** Fields that mean something for some kinds of data only. */
+const fieldsOf: Readonly<Record<string, readonly string[]>> = {
+  channels: ['folder'],
+  digits: ['mnist', 'digits'],
+  phrases: ['phrases'],
+  ...Object.fromEntries(
+    [
+      ...['file', 'validationFile', 'testFile', 'format', 'textColumn', 'pairColumn', 'labelColumn', 'classes'],
+      ...['delimiter', 'encoding', 'header', 'emptyText'],
+    ].map((field) => [field, ['table']]),
+  ),
+};
+
+const dataFields = z.strictObject({
+  name: z.enum(['mnist', 'digits', 'folder', 'table', 'phrases', ...textSetNames]),
+  /** Where the files are: the four MNIST .gz files, one subdirectory a class, or those of a text set. */
   dir: z.string().min(1).optional(),
   validation: partSize.default(0.1),
-  /** Of a folder without a test part of its own. */
+  /** Of data without a test part of their own. */
   test: partSize.optional(),
+  /** Labelled texts of a `table`: .csv, .tsv, .txt, .jsonl or .parquet. */
+  file: z.string().min(1).optional(),
+  validationFile: z.string().min(1).optional(),
+  testFile: z.string().min(1).optional(),
+  format: z.enum(['csv', 'jsonl', 'parquet']).optional(),
+  /** `text` unless told. */
+  textColumn: column.optional(),
+  /** A second text of each sample. */
+  pairColumn: column.optional(),
+  /** `label` unless told. */
+  labelColumn: column.optional(),
+  /** In order, or names by the values of the column. Those found unless told. */
+  classes: z.union([z.array(z.string().min(1)), z.record(z.string(), z.string().min(1))]).optional(),
+  delimiter: z.string().length(1).optional(),
+  encoding: z.string().min(1).optional(),
+  header: z.boolean().optional(),
+  /** Rows without text: an error unless told. */
+  emptyText: z.enum(['error', 'skip']).optional(),
+  /** How many reviews the built-in `phrases` makes. */
+  phrases: z.strictObject({ train: positiveInt.optional(), test: positiveInt.optional() }).optional(),
   /** Of a folder's pictures; 3 unless told. */
   channels: z.union([z.literal(1), z.literal(3)]).optional(),
   /** How many pictures the built-in `digits` draws, also where it stands in for MNIST. */
   digits: z.strictObject({ train: positiveInt.optional(), test: positiveInt.optional() }).optional(),
+});
+
+const dataSchema = dataFields.superRefine((data, context) => {
+  for (const [field, kinds] of Object.entries(fieldsOf))
+    if (data[field as keyof typeof data] !== undefined && !kinds.includes(data.name))
+      context.addIssue({
+        code: 'custom',
+        path: [field],
+        message: `expected no such field where data.name is "${data.name}" (it is for ${kinds.join(' and ')})`,
+      });
 });
 
 /** Names end up in paths and messages. */
@@ -83,6 +129,23 @@ export const recipeSchema = z.strictObject({
     .default({}),
   /** Checked against the pictures by the data floor, which names the transform. */
   transforms: z.array(z.record(z.string(), z.unknown())).default([]),
+  /** Follows from the data; said here, it is checked. */
+  task: z.enum(['image-classification', 'text-classification']).optional(),
+  /** Of texts: read from a folder or file, or learned from the training texts (the default: WordPiece of 8,000 pieces). */
+  tokenizer: z
+    .strictObject({
+      path: z.string().min(1).optional(),
+      train: z.enum(['wordpiece', 'bpe']).optional(),
+      vocabSize: z.number().int().min(6).max(1e6).optional(),
+      minFrequency: z.number().int().min(0).max(1e9).optional(),
+      lowercase: z.boolean().optional(),
+      chineseCharacters: z.boolean().optional(),
+    })
+    .optional(),
+  /** Tokens of a text at most; unlimited, or what the tokenizer says, unless told. */
+  maxLength: z.number().int().min(1).max(1e6).optional(),
+  /** Batches of texts are padded to a multiple of this; 8 unless told. */
+  padToMultipleOf: z.number().int().min(1).max(4096).optional(),
   /** A registered model and its options. */
   model: z.looseObject({ name: z.string().min(1) }),
   optimizer: optimizerSchema,

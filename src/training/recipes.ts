@@ -51,6 +51,35 @@ export const builtinRecipes: Readonly<Record<string, RecipeInput>> = {
     labelSmoothing: 0.05,
   },
 
+  'text-quickstart': {
+    name: 'text-quickstart',
+    description: 'An LSTM learns the sentiment of short reviews in English and Chinese, in seconds and offline.',
+    seed: 1,
+    data: { name: 'phrases', validation: 500 },
+    tokenizer: { train: 'wordpiece', vocabSize: 1000 },
+    model: { name: 'lstm-classifier', embeddingDim: 32, hiddenSize: 48, dropout: 0.1 },
+    optimizer: { name: 'adamw', lr: 5e-3, weightDecay: 0.01 },
+    schedule: { name: 'oneCycle' },
+    clip: { norm: 1 },
+    batchSize: 32,
+    epochs: 2,
+  },
+
+  'lstm-news-topics': {
+    name: 'lstm-news-topics',
+    description: 'A bidirectional LSTM learns the 10 topics of Chinese news titles (THUCNews; needs --data-dir).',
+    seed: 1,
+    data: { name: 'thucnews-titles' },
+    tokenizer: { train: 'wordpiece', vocabSize: 6000 },
+    maxLength: 48,
+    model: { name: 'lstm-classifier', embeddingDim: 128, hiddenSize: 128, dropout: 0.3 },
+    optimizer: { name: 'adamw', lr: 2e-3, weightDecay: 0.01 },
+    schedule: { name: 'oneCycle' },
+    clip: { norm: 1 },
+    batchSize: 64,
+    epochs: 3,
+  },
+
   // The tutorial's program as written: full VGG16, batch 16, AdamW 2e-5 and no schedule, 5 epochs, every weight trained.
   // It asks for weights pretrained on ImageNet; without them it starts from random ones, which its learning rate suits
   // badly: use vgg16-mnist to learn digits, this one to reproduce the text.

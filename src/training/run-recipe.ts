@@ -2,7 +2,7 @@
 import { rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigError, DataError, IoError, printable, ShapeError } from '../base/errors.ts';
-import { classNames, type Transform, validateTransforms } from '../data/index.ts';
+import { classNames, type TextCollateOptions, type Transform, validateTransforms } from '../data/index.ts';
 import { ioError, type Json, writeFileAtomic } from '../io/index.ts';
 import { createModel, modelEntry } from '../models/index.ts';
 import type { Module } from '../nn/index.ts';
@@ -131,14 +131,20 @@ async function prepare(recipe: Recipe, { dataDir, listeners = [] }: RunRequest):
 function buildModel(recipe: Recipe, data: RunData): { module: Module; architecture: Recipe['model'] } {
   const { schema } = data.train;
   const classes = classNames(schema).length;
-  const { modelSize } = validateTransforms(recipe.transforms, schema);
-  const { defaults } = modelEntry(recipe.model.name);
-  const fits: Record<string, unknown> = {
-    numClasses: classes,
-    inChannels: modelSize.channels,
-    imageSize: modelSize.height,
-    inFeatures: modelSize.channels * modelSize.height * modelSize.width,
-  };
+  const { defaults, input = 'image' } = modelEntry(recipe.model.name);
+  const wanted = data.text ? 'text' : 'image';
+  if (input !== wanted)
+    throw new ConfigError(
+      'MODEL_INPUT',
+      `model ${printable(recipe.model.name)} reads ${input}, the data are ${wanted}`,
+      {
+        field: 'model.name',
+        expected: `a model of ${wanted}`,
+        got: recipe.model.name,
+        hint: `cambium models lists those of ${wanted}`,
+      },
+    );
+  const fits: Record<string, unknown> = { numClasses: classes, ...(data.text ? textFits(data.text) : imageFits(data)) };
   const open = Object.entries(fits).filter(([key]) => key in defaults);
   const architecture = { ...Object.fromEntries(open), ...recipe.model };
   const { name, ...options } = architecture;
@@ -153,9 +159,20 @@ function buildModel(recipe: Recipe, data: RunData): { module: Module; architectu
         hint: `leave it out, or set it to ${classes}`,
       },
     );
+  if (data.text && typeof options.vocabSize === 'number') data.text.tokenizer.checkFits(options.vocabSize);
   manualSeed(recipe.seed);
   return { module: createModel(name, options), architecture };
 }
+
+function imageFits({ recipe, train }: RunData): Record<string, unknown> {
+  const { height, width, channels } = validateTransforms(recipe.transforms, train.schema).modelSize;
+  return { inChannels: channels, imageSize: height, inFeatures: channels * height * width };
+}
+
+const textFits = ({ tokenizer }: TextCollateOptions): Record<string, unknown> => ({
+  vocabSize: tokenizer.vocabSize,
+  padTokenId: tokenizer.padId,
+});
 
 function optionsOf(data: RunData): FineTuneOptions {
   const { recipe } = data;
@@ -167,6 +184,7 @@ function optionsOf(data: RunData): FineTuneOptions {
     architecture,
     data,
     transforms: recipe.transforms as unknown as Transform[],
+    text: data.text,
     optimizer,
     schedule,
     epochs,

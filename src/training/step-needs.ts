@@ -1,18 +1,18 @@
 /** Asks the engine what a training step and an evaluation step of a model would need, without running or allocating them. */
-import { type Batch, DataLoader, type Transform } from '../data/index.ts';
+import type { LabelledBatch } from '../data/index.ts';
 import type { Module } from '../nn/index.ts';
 import type { Optimizer } from '../optim/index.ts';
 import type { Task } from '../tasks/index.ts';
 import { autocast, generator, type Precision, planAndDiscard } from '../tensor/index.ts';
-import type { Images } from './data-source.ts';
 import type { StepNeeds } from './plan.ts';
 import { type Clip, TrainStep } from './train-step.ts';
 
 export interface NeedsRequest {
   readonly model: Module;
   readonly task: Task;
-  readonly dataset: Images;
-  readonly transforms: readonly Transform[];
+  /** A batch as large as any of its size, and bytes of one of its samples. */
+  readonly zeroBatch: (size: number) => LabelledBatch;
+  readonly sampleBytes: number;
   /** A fresh one: planning touches its state. */
   readonly optimizer: () => Optimizer;
   readonly clip: Clip;
@@ -28,7 +28,7 @@ const BATCHES_AHEAD = 4;
 /** The needs of training at `batchSize`. */
 export function stepNeeds(request: NeedsRequest, batchSize: number): StepNeeds {
   const { model, task, accumulate, clip, precision } = request;
-  const size = batchSizeOf(request);
+  const size = request.sampleBytes;
   const evalBatch = request.evalBatchSize(batchSize);
   const batchBytes = size * (batchSize * (BATCHES_AHEAD + accumulate - 1) + evalBatch * BATCHES_AHEAD);
   // Far beyond any machine: not worth a graph.
@@ -45,14 +45,14 @@ export function stepNeeds(request: NeedsRequest, batchSize: number): StepNeeds {
     parameters,
     clip,
   });
-  const batch = zeroBatch(request, batchSize);
+  const batch = request.zeroBatch(batchSize);
   const alone = accumulate === 1;
   const plans = [planAndDiscard([step.build(batch, 1 / accumulate, true, alone).node])];
   if (!alone) plans.push(planAndDiscard([step.build(batch, 1 / accumulate, false, true).node]));
   step.release();
   const last = plans.at(-1) as (typeof plans)[number];
   if (evalBatch > 0) {
-    const { loss, predictions } = task.evaluate(model, zeroBatch(request, evalBatch));
+    const { loss, predictions } = task.evaluate(model, request.zeroBatch(evalBatch));
     plans.push(planAndDiscard([loss.node, predictions.node]));
   }
   model.train();
@@ -60,39 +60,10 @@ export function stepNeeds(request: NeedsRequest, batchSize: number): StepNeeds {
 
   const allocated = [...model.stateDict().values()].reduce((sum, v) => sum + (v.storage.data?.byteLength ?? 0), 0);
   return {
-    stateBytes: Math.max(0, last.inputBytes - batch.image.data.byteLength - allocated),
+    stateBytes: Math.max(0, last.inputBytes - size * batchSize - allocated),
     arenaBytes: Math.max(...plans.map((plan) => plan.arenaBytes)),
     scratchBytes: Math.max(...plans.map((plan) => plan.scratchBytes)),
     batchBytes,
     flops: accumulate * (plans[0]?.flops ?? 0),
-  };
-}
-
-function loaderOf({ dataset, transforms }: NeedsRequest): DataLoader {
-  return new DataLoader(dataset, { batchSize: 1, transforms });
-}
-
-/** Bytes of one sample as it travels. */
-function batchSizeOf(request: NeedsRequest): number {
-  const { height, width, channels } = sizeOf(request);
-  return height * width * channels;
-}
-
-const sizeOf = (request: NeedsRequest) =>
-  (loaderOf(request).pipelines.image as { hostSize: { height: number; width: number; channels: number } }).hostSize;
-
-function zeroBatch(request: NeedsRequest, size: number): Batch {
-  const { height, width, channels } = sizeOf(request);
-  return {
-    image: {
-      dtype: 'u8',
-      shape: [size, channels, height, width],
-      data: new Uint8Array(size * channels * height * width),
-    },
-    label: { dtype: 'i32', shape: [size], data: new Int32Array(size) },
-    ids: new Int32Array(size),
-    epoch: 0,
-    index: 0,
-    size,
   };
 }

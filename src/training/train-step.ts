@@ -1,6 +1,6 @@
 /** One update: forward, loss, backward, clipping and optimizer as one graph, run in one native call. */
 import { NumericError } from '../base/errors.ts';
-import type { Batch } from '../data/index.ts';
+import type { LabelledBatch } from '../data/index.ts';
 import type { Module } from '../nn/index.ts';
 import { clipGradNorm, clipGradValue, type Optimizer } from '../optim/index.ts';
 import { generator, requireFinite, scalar, type Tensor, Variable, zeros } from '../tensor/index.ts';
@@ -14,7 +14,7 @@ export interface Clip {
 export interface StepOptions {
   readonly model: Module;
   /** The mean loss of a batch, in training mode. */
-  readonly lossOf: (batch: Batch) => Tensor;
+  readonly lossOf: (batch: LabelledBatch) => Tensor;
   readonly optimizer: Optimizer;
   /** What is trained. */
   readonly parameters: readonly Variable[];
@@ -43,7 +43,7 @@ export class TrainStep {
    * Builds the graph of one batch. `share` is its part of the update's samples: 1 when it is alone. Only the `last` batch
    * of an update moves the weights; those before leave their gradients in the sums.
    */
-  build(batch: Batch, share = 1, first = true, last = true): Tensor {
+  build(batch: LabelledBatch, share = 1, first = true, last = true): Tensor {
     const { lossOf, optimizer, parameters, clip } = this.#options;
     optimizer.zeroGrad();
     const loss = lossOf(batch);
@@ -82,7 +82,7 @@ export class TrainStep {
    * @throws NumericError NON_FINITE naming step, layer and direction; nothing was updated then.
    */
   async run(
-    batches: readonly Batch[],
+    batches: readonly LabelledBatch[],
     context: { seed: number; step: number; microStep: number; lr: number },
   ): Promise<number> {
     this.#options.optimizer.setLr(context.lr);

@@ -2,7 +2,7 @@
  * The training loop: epochs of updates, validation after each, the best weights kept, the run resumable at every update.
  * It knows no architecture, no task's arithmetic and no file format; it calls them in order and tells its listeners.
  */
-import type { Batch, DataLoader, ImageSample } from '../data/index.ts';
+import type { DataLoader, LabelledBatch } from '../data/index.ts';
 import type { LrSchedule } from '../optim/index.ts';
 import type { Checkpointing } from './checkpointing.ts';
 import type { EventTable, Listener, Measures, TrainEvent } from './events.ts';
@@ -13,7 +13,7 @@ import type { TrainStep } from './train-step.ts';
 
 export interface TrainLoop {
   readonly step: TrainStep;
-  readonly loader: DataLoader<ImageSample>;
+  readonly loader: DataLoader<{ readonly label: number }>;
   readonly epochs: number;
   readonly accumulate: number;
   readonly seed: number;
@@ -115,8 +115,8 @@ export async function trainLoop(loop: TrainLoop): Promise<TrainState> {
 }
 
 /** Batches in groups of `size`; the last may be smaller. */
-async function* groups(batches: AsyncIterable<Batch>, size: number): AsyncGenerator<Batch[]> {
-  let group: Batch[] = [];
+async function* groups(batches: AsyncIterable<LabelledBatch>, size: number): AsyncGenerator<LabelledBatch[]> {
+  let group: LabelledBatch[] = [];
   for await (const batch of batches) {
     group.push(batch);
     if (group.length < size) continue;

@@ -1,0 +1,113 @@
+/** From a recipe's `data` and `tokenizer` to texts in parts and the way they become tokens. */
+import { join } from 'node:path';
+import { ConfigError } from '../base/errors.ts';
+import {
+  classNames,
+  type Dataset,
+  loadTextSet,
+  loadTokenizer,
+  phrases,
+  readTextDataset,
+  type TextCollateOptions,
+  type TextSample,
+  type TextSetName,
+  type TextTableOptions,
+  type Tokenizer,
+  textSetNames,
+  trainBpe,
+  trainWordPiece,
+} from '../data/index.ts';
+import type { Recipe } from './recipe.ts';
+
+export type Texts = Dataset<TextSample>;
+
+export interface TextParts {
+  readonly train: Texts;
+  readonly validation?: Texts;
+  readonly test?: Texts;
+}
+
+/** Whether a recipe's data are texts. */
+export const isTextData = ({ data }: Recipe): boolean =>
+  data.name === 'table' || data.name === 'phrases' || isTextSet(data.name);
+
+const isTextSet = (name: string): name is TextSetName => (textSetNames as readonly string[]).includes(name);
+
+/** @throws ConfigError for a missing place; DataError and IoError of the readers. */
+export async function loadTextParts(
+  { data }: Recipe,
+  dataDir: string | undefined,
+  classes?: readonly string[],
+): Promise<TextParts> {
+  const dir = dataDir ?? data.dir;
+  if (data.name === 'phrases') {
+    const { train, test } = data.phrases ?? {};
+    return { train: phrases({ split: 'train', size: train }), test: phrases({ split: 'test', size: test }) };
+  }
+  if (isTextSet(data.name)) {
+    if (dir === undefined)
+      throw new ConfigError(
+        'RECIPE_INVALID',
+        `data.dir is missing: expected the folder with the files of ${data.name}`,
+        {
+          field: 'data.dir',
+          hint: 'pass --data-dir DIR, or set data.dir',
+        },
+      );
+    return loadTextSet(data.name, dir);
+  }
+  if (data.file === undefined)
+    throw new ConfigError('RECIPE_INVALID', 'data.file is missing: expected a .csv, .tsv, .jsonl or .parquet file', {
+      field: 'data.file',
+    });
+  const at = (file: string): string => (dir === undefined ? file : join(dir, file));
+  const options = tableOptions(data, classes);
+  const train = await readTextDataset(at(data.file), options);
+  // Other parts have the classes of the first, so that one without a class is not numbered anew.
+  const rest: TextTableOptions = {
+    ...options,
+    classes: options.classes ?? classNames(train.schema),
+  };
+  const part = (file: string | undefined) => (file === undefined ? undefined : readTextDataset(at(file), rest));
+  return { train, validation: await part(data.validationFile), test: await part(data.testFile) };
+}
+
+/** How a table is read, from the recipe. */
+export function tableOptions(data: Recipe['data'], classes?: readonly string[]): TextTableOptions {
+  const { textColumn, pairColumn, labelColumn, delimiter, encoding, header, emptyText, format } = data;
+  return {
+    textColumn,
+    pairColumn,
+    labelColumn,
+    delimiter,
+    encoding,
+    header,
+    emptyText,
+    format,
+    classes: data.classes ?? classes,
+  };
+}
+
+/** The recipe's tokenizer: read, or learned from the training texts alone. */
+export async function textInputsOf(recipe: Recipe, train: Texts): Promise<TextCollateOptions> {
+  const { tokenizer: wanted = {}, maxLength, padToMultipleOf } = recipe;
+  const tokenizer = await tokenizerOf(wanted, train);
+  return { tokenizer, maxLength, padToMultipleOf };
+}
+
+async function tokenizerOf(options: NonNullable<Recipe['tokenizer']>, train: Texts): Promise<Tokenizer> {
+  const { path, train: kind = 'wordpiece', vocabSize = 8000, minFrequency, lowercase, chineseCharacters } = options;
+  if (path !== undefined) return loadTokenizer(path, { lowercase, chineseCharacters });
+  const learn = { vocabSize, minFrequency, lowercase, chineseCharacters };
+  return kind === 'bpe'
+    ? trainBpe(corpus(train), { ...learn, specialTokens: ['<pad>', '<|endoftext|>'] })
+    : trainWordPiece(corpus(train), learn);
+}
+
+async function* corpus(train: Texts): AsyncGenerator<string, void, void> {
+  for (let i = 0; i < train.length; i++) {
+    const { text, pair } = await train.get(i);
+    yield text;
+    if (pair !== undefined) yield pair;
+  }
+}
