@@ -2,7 +2,15 @@
  * The benchmark's workloads on this side; bench/peers/torch_worker.py holds the same ones. A workload makes its model and
  * one batch; both are written to files, so that the peer starts from the same numbers.
  */
-import { ConvVAE, createModel, DCGANDiscriminator, DCGANGenerator } from '../src/models/index.ts';
+import {
+  BertForSequenceClassification,
+  type BertOptions,
+  ConvVAE,
+  createModel,
+  DCGANDiscriminator,
+  DCGANGenerator,
+  GPT2,
+} from '../src/models/index.ts';
 import { crossEntropy, Linear, LSTM, Module } from '../src/nn/index.ts';
 import { AdamW } from '../src/optim/index.ts';
 import { adversarialLoss, ganStep, vaeLoss } from '../src/tasks/index.ts';
@@ -87,6 +95,15 @@ async function adversarial(): Promise<Work> {
 
 const images = (n: number, channels: number, side: number): Tensor => normal([n, channels, side, side]);
 
+/** Every row another sequence of tokens. */
+const tokens = (rows: number, steps: number, vocabulary: number): Tensor =>
+  tensor(
+    new Int32Array(rows * steps).map((_, i) => (i * 7919) % vocabulary),
+    { shape: [rows, steps] },
+  );
+const bert = (options: BertOptions = {}): Promise<Work> =>
+  supervised(new BertForSequenceClassification(options), tokens(16, 128, 30522), labels(16, 2));
+
 const vgg = (classifier: string): Module => createModel('vgg16', { numClasses: 10, classifier });
 
 /** An LSTM over embedded words, classified by its last output. */
@@ -152,6 +169,31 @@ export const workloads: Readonly<Record<string, Workload>> = {
     gflop: 16.28,
     training: true,
     make: () => supervised(createModel('resnet18'), images(128, 3, 32), labels(128, 10)),
+  },
+  W5: {
+    title: 'BERT-base classifier, sequence 128, batch 16, dropout 0.1',
+    samples: 16,
+    gflop: 1072.6,
+    training: true,
+    make: () => bert(),
+  },
+  W5t: {
+    title: 'BERT classifier of 4 layers, 256 wide, sequence 128, batch 16, dropout 0.1',
+    samples: 16,
+    gflop: 41.88,
+    training: true,
+    make: () => bert({ hiddenSize: 256, numHiddenLayers: 4, numAttentionHeads: 4, intermediateSize: 1024 }),
+  },
+  W6: {
+    title: 'GPT of 6 layers, 384 wide, context 256, batch 12, no dropout',
+    samples: 12,
+    gflop: 217.9,
+    training: true,
+    make: () => {
+      const quiet = { residPdrop: 0, embdPdrop: 0, attnPdrop: 0 };
+      const model = new GPT2({ vocabSize: 65, nPositions: 256, nEmbd: 384, nLayer: 6, nHead: 6, ...quiet });
+      return supervised(model, tokens(12, 256, 65), tokens(12, 257, 65).slice(1, 1));
+    },
   },
   W7: {
     title: 'LSTM classifier, input 128, hidden 256, 100 steps, batch 64',

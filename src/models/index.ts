@@ -1,4 +1,7 @@
+export * from './bert.ts';
 export * from './dcgan.ts';
+export * from './generate.ts';
+export * from './gpt2.ts';
 export * from './lstm-classifier.ts';
 export * from './mlp.ts';
 export * from './mnist-cnn.ts';

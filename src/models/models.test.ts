@@ -35,6 +35,7 @@ const tested = listModels().filter(
 describe('every registered model', () => {
   test('names and descriptions are there', () => {
     expect(listModels().map((m) => m.name)).toEqual([
+      'bert',
       'lstm-classifier',
       'mlp',
       'mnist-cnn',

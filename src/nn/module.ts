@@ -159,8 +159,8 @@ export abstract class Module {
   }
 }
 
-// JavaScript properties are camelCase, PyTorch's keys snake_case.
-const stateKey = (property: string): string => property.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`);
+// JavaScript properties are camelCase, PyTorch's keys snake_case; a capital first letter is the key's own.
+const stateKey = (property: string): string => property.replace(/(?<=^[a-z].*)[A-Z]/g, (c) => `_${c.toLowerCase()}`);
 
 const join = (prefix: string, name: string): string => (prefix ? `${prefix}.${name}` : name);
 

@@ -1,6 +1,6 @@
 """Golden values of tokenizers, from Hugging Face's Rust library.
 
-    python test/golden/scripts/tokenizers.py [data folder] > test/golden/parity/tokenizers.json
+    python test/golden/scripts/tokenizer_cases.py [data folder] > test/golden/parity/tokenizers.json
 
 With the data folder (vocab/, thucnews-titles/, sst2/), also hashes of the ids of real texts by real vocabularies.
 """
@@ -12,10 +12,8 @@ import os
 import struct
 import sys
 
-# This file's own folder would hide the library of the same name.
-sys.path = [p for p in sys.path if p not in ("", os.path.dirname(os.path.abspath(__file__)))]
-import tokenizers  # noqa: E402
-from tokenizers import AddedToken, ByteLevelBPETokenizer, BertWordPieceTokenizer, Tokenizer, models, pre_tokenizers, trainers  # noqa: E402
+import tokenizers
+from tokenizers import AddedToken, ByteLevelBPETokenizer, BertWordPieceTokenizer, Tokenizer, models, pre_tokenizers, trainers
 
 corpus = [
     "The quick brown fox jumps over the lazy dog.",
