@@ -19,5 +19,6 @@ export { HostPipeline } from './pipeline.ts';
 export * from './sampler.ts';
 export * from './schema.ts';
 export * from './split.ts';
+export * from './stream-loader.ts';
 export * from './text/index.ts';
 export * from './transforms.ts';

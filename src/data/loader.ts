@@ -44,8 +44,8 @@ export interface LoaderOptions {
 /** A batch of which only the labels are known; the rest is between data set and task. */
 export type LabelledBatch = Batch<'label'>;
 
-/** Texts come as tokens. */
-type FieldsOf<S> = S extends { readonly text: string }
+/** Names of a batch's arrays. Texts come as tokens. */
+export type BatchFields<S> = S extends { readonly text: string }
   ? TokenField | Exclude<keyof S & string, 'text' | 'pair'>
   : keyof S & string;
 
@@ -106,11 +106,11 @@ export class DataLoader<S = ImageSample> {
    * The batches of epoch `epoch` from `startBatch` on. Leaving the loop early is fine.
    * @throws DataError for a sample that lacks a field, has an unknown one, or does not fit the schema.
    */
-  async *epoch(epoch: number, { startBatch = 0 } = {}): AsyncGenerator<Batch<FieldsOf<S>>, void, void> {
+  async *epoch(epoch: number, { startBatch = 0 } = {}): AsyncGenerator<Batch<BatchFields<S>>, void, void> {
     checkInteger('epoch', epoch, 0, 2 ** 32 - 1);
     checkInteger('startBatch', startBatch, 0, this.length);
     const order = await this.#order(epoch);
-    const ahead: Promise<Batch<FieldsOf<S>>>[] = [];
+    const ahead: Promise<Batch<BatchFields<S>>>[] = [];
     let stopped = false;
     let tail: Promise<unknown> = Promise.resolve();
     // One after the other; each waits for the event loop first, so that a finished native step is seen at once.
@@ -128,7 +128,7 @@ export class DataLoader<S = ImageSample> {
     try {
       for (let index = startBatch, next = startBatch; index < this.length; index++) {
         while (next < this.length && next <= index + this.#prefetch) schedule(next++);
-        yield await (ahead.shift() as Promise<Batch<FieldsOf<S>>>);
+        yield await (ahead.shift() as Promise<Batch<BatchFields<S>>>);
       }
     } finally {
       stopped = true;
@@ -137,7 +137,7 @@ export class DataLoader<S = ImageSample> {
   }
 
   /** One batch by its place, alone; the same as the loop gives. */
-  async batch(epoch: number, index: number): Promise<Batch<FieldsOf<S>>> {
+  async batch(epoch: number, index: number): Promise<Batch<BatchFields<S>>> {
     checkInteger('index', index, 0, this.length - 1);
     return this.#make(await this.#order(epoch), epoch, index);
   }
@@ -171,7 +171,7 @@ export class DataLoader<S = ImageSample> {
     });
   }
 
-  async #make(order: Int32Array, epoch: number, index: number): Promise<Batch<FieldsOf<S>>> {
+  async #make(order: Int32Array, epoch: number, index: number): Promise<Batch<BatchFields<S>>> {
     const rows = order.subarray(index * this.batchSize, (index + 1) * this.batchSize);
     const dataset = this.dataset as Dataset<unknown> as Dataset<Sample>;
     const size = rows.length;
@@ -202,7 +202,7 @@ export class DataLoader<S = ImageSample> {
     }
     const entries = this.#fields.map(({ name }, f) => [name, arrays[f]]);
     const tokens = this.#text?.pad(encodings);
-    return { ...Object.fromEntries(entries), ...tokens, ids, epoch, index, size } as Batch<FieldsOf<S>>;
+    return { ...Object.fromEntries(entries), ...tokens, ids, epoch, index, size } as Batch<BatchFields<S>>;
   }
 
   #wrongFields(sample: Sample, row: number): void {

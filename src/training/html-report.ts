@@ -37,7 +37,9 @@ export function htmlReport(title: string, report: ReportJson, metrics: readonly 
 <style>body{font:15px sans-serif;margin:2em}table{border-collapse:collapse}th,td{padding:2px 8px;text-align:right}</style>
 </head><body><h1>${escapeHtml(title)}</h1>
 <p>Accuracy ${report.accuracy.toFixed(4)} on ${report.n} samples (95 %: ${report.interval.low.toFixed(4)} to
-${report.interval.high.toFixed(4)}); loss ${report.loss.toFixed(4)}; always ${escapeHtml(report.baseline.label)}: ${report.baseline.accuracy.toFixed(4)}</p>
+${report.interval.high.toFixed(4)}); loss ${report.loss.toFixed(4)}; always ${escapeHtml(report.baseline.label)}: ${report.baseline.accuracy.toFixed(4)}${
+    report.naiveBayes === undefined ? '' : `; naive Bayes: ${report.naiveBayes.toFixed(4)}`
+  }</p>
 <h2>Training loss</h2>${curve(metrics)}
 <h2>Classes</h2><table><tr><th></th><th>precision</th><th>recall</th><th>f1-score</th><th>support</th></tr>
 ${rows.join('\n')}</table>

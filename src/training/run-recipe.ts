@@ -6,6 +6,7 @@ import { classNames, type TextCollateOptions, type Transform, validateTransforms
 import { ioError, type Json, writeFileAtomic } from '../io/index.ts';
 import { createModel, modelEntry } from '../models/index.ts';
 import type { Module } from '../nn/index.ts';
+import { NaiveBayes } from '../tasks/index.ts';
 import { manualSeed } from '../tensor/index.ts';
 import { type DataRequest, dataHashes, leakNotice, loadRunData, type RunData } from './data-source.ts';
 import type { Listener } from './events.ts';
@@ -20,6 +21,7 @@ import { type Checkpoint, RunFolder } from './run/index.ts';
 import { logTo } from './run-log.ts';
 import { type ReportJson, reportOf } from './run-report.ts';
 import { watchSignals } from './signals.ts';
+import type { Texts } from './text-source.ts';
 
 export interface RunRequest {
   dataDir?: string;
@@ -228,7 +230,7 @@ async function execute(
       },
       signals,
     });
-    const report = reportOf(result, hashes.test);
+    const report = reportOf(result, hashes.test, await naiveBayesOf(data));
     if (report) {
       await run.writeReport(report.json, report.text);
       const page = htmlReport(data.recipe.name, report.json, await run.metrics.read());
@@ -241,6 +243,12 @@ async function execute(
     signals?.release();
     await run.close();
   }
+}
+
+/** What counting words would have reached: the figure a text model is held against. */
+async function naiveBayesOf({ text, train, test }: RunData): Promise<number | undefined> {
+  if (!text || !test) return undefined;
+  return (await NaiveBayes.fit(train as Texts)).accuracy(test as Texts);
 }
 
 /** Newer checkpoints (damaged, or passed over on purpose) must not be come back to. */

@@ -20,6 +20,8 @@ export interface ReportJson {
   readonly report: ClassificationReport;
   readonly confusion: ConfusionMatrixJson;
   readonly baseline: { readonly label: string; readonly accuracy: number };
+  /** Of texts: the accuracy of naive Bayes on the same parts. */
+  readonly naiveBayes?: number;
   /** sha256 of the samples and of the weights file. */
   readonly data: string | null;
   readonly weights: string | null;
@@ -33,7 +35,10 @@ export interface Report {
 // Two digits hide what tells a 99.3 % model from a 98.6 % one.
 const DIGITS = 4;
 
-export function makeReport(evaluation: Evaluation, hashes: { data?: string; weights?: string }): Report {
+export function makeReport(
+  evaluation: Evaluation,
+  hashes: { data?: string; weights?: string; naiveBayes?: number },
+): Report {
   const { confusion, n, accuracy, loss } = evaluation;
   // A report that contradicts itself is never shown.
   const report = checkReport(classificationReport(confusion));
@@ -45,6 +50,7 @@ export function makeReport(evaluation: Evaluation, hashes: { data?: string; weig
     report,
     confusion: confusion.toJSON(),
     baseline: majorityBaseline(confusion),
+    ...(hashes.naiveBayes !== undefined && { naiveBayes: hashes.naiveBayes }),
     data: hashes.data ?? null,
     weights: hashes.weights ?? null,
   };
@@ -55,13 +61,16 @@ export function makeReport(evaluation: Evaluation, hashes: { data?: string; weig
 export const reportOf = (
   result: { test?: Evaluation; weightsHash?: string },
   dataHash: string | undefined,
-): Report | undefined => result.test && makeReport(result.test, { data: dataHash, weights: result.weightsHash });
+  naiveBayes?: number,
+): Report | undefined =>
+  result.test && makeReport(result.test, { data: dataHash, weights: result.weightsHash, naiveBayes });
 
-function footer({ interval, baseline, loss, data, weights }: ReportJson): string {
+function footer({ interval, baseline, naiveBayes, loss, data, weights }: ReportJson): string {
   const [low, high] = [interval.low, interval.high].map((v) => v.toFixed(DIGITS));
   return [
     `accuracy within ${low} .. ${high} (95 % confidence)`,
     `majority baseline (always ${baseline.label}): accuracy ${baseline.accuracy.toFixed(DIGITS)}`,
+    ...(naiveBayes === undefined ? [] : [`naive Bayes baseline: accuracy ${naiveBayes.toFixed(DIGITS)}`]),
     `loss ${loss.toFixed(DIGITS)}`,
     `data sha256    ${data ?? 'unknown'}`,
     `weights sha256 ${weights ?? 'unknown'}`,

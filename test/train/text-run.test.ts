@@ -61,9 +61,11 @@ const codeOf = async (body: () => Promise<unknown>): Promise<[string, unknown]> 
 describe('a run on texts', () => {
   test('trains, saves model and tokenizer, and what is loaded answers the same', async () => {
     const out = join(dir, 'run');
-    const { result } = await runRecipe(parseRecipe(recipe()), { dataDir: dir, out });
+    const { result, report, reportText } = await runRecipe(parseRecipe(recipe()), { dataDir: dir, out });
     expect(result.steps).toBe(20);
     expect(result.test?.n).toBe(120);
+    expect(report?.naiveBayes).toBeGreaterThan(0.6);
+    expect(reportText).toContain('naive Bayes baseline: accuracy 0.');
     expect(result.plan.model).toMatch(/up to 16 tokens of \d+/);
     const loaded = await loadModelFolder(join(out, 'model'));
     if (!('text' in loaded)) return expect.fail('a text model was saved');

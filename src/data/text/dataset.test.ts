@@ -18,6 +18,7 @@ import {
   shuffled,
   type TextTableOptions,
   textStream,
+  unlabelledTexts,
 } from '../index.ts';
 
 let dir: string;
@@ -247,6 +248,13 @@ describe('streams', () => {
     const lines: string[] = [];
     for await (const line of readTexts(file, { textColumn: 0 })) lines.push(line);
     expect(lines).toEqual(['first line', 'second "line']);
+    const stream = unlabelledTexts(file, { textColumn: 0 });
+    expect(stream.schema).toEqual({ features: { text: { kind: 'text' } }, labels: {} });
+    for (let epoch = 0; epoch < 2; epoch++) {
+      const seen: string[] = [];
+      for await (const { text } of stream.samples()) seen.push(text);
+      expect(seen).toEqual(lines);
+    }
   });
 });
 

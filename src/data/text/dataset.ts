@@ -189,6 +189,18 @@ export function textStream(
   };
 }
 
+/** Texts without labels as a stream, for pretraining: read anew for every epoch, never kept. */
+export const unlabelledTexts = (
+  files: string | readonly string[],
+  options: Parameters<typeof readTexts>[1] = {},
+): IterableDataset<{ readonly text: string }> => ({
+  name: options.name ?? (typeof files === 'string' ? [files] : files).map((file) => basename(file)).join(', '),
+  schema: { features: { text: { kind: 'text' } }, labels: {} },
+  async *samples() {
+    for await (const text of readTexts(files, options)) yield { text };
+  },
+});
+
 /** Texts alone, for pretraining and for learning a vocabulary. A file without columns (.txt) gives its lines. */
 export async function* readTexts(
   files: string | readonly string[],

@@ -1,6 +1,14 @@
 /** Batches of texts: tokens, padding, buckets by length, resuming, and what is refused. */
 import { describe, expect, test } from 'vitest';
-import { bucketedOrder, DataLoader, type Dataset, InMemoryTextDataset, subset, trainWordPiece } from '../index.ts';
+import {
+  bucketedOrder,
+  DataLoader,
+  type Dataset,
+  InMemoryTextDataset,
+  StreamLoader,
+  subset,
+  trainWordPiece,
+} from '../index.ts';
 
 const classes = ['short', 'long'];
 const words = (n: number): string => Array.from({ length: n }, (_, i) => ['low', 'new', 'wide', '中'][i % 4]).join(' ');
@@ -85,6 +93,37 @@ describe('batches of tokens', () => {
     }).batch(0, 0);
     expect([...batch.ids]).toEqual([1]);
     expect([...batch.tokenTypeIds.data]).toEqual([0, 0, 0, 1, 1]);
+  });
+});
+
+describe('streams', () => {
+  const stream = {
+    name: 'stream',
+    schema: dataset.schema,
+    async *samples() {
+      for (let i = 0; i < dataset.length; i++) yield dataset.get(i);
+    },
+  };
+  const options = { batchSize: 8, seed: 4, shuffleBuffer: 20, text: { tokenizer } };
+
+  test('batches as from memory: every sample once, an order of seed and epoch, entered anywhere', async () => {
+    const loader = new StreamLoader(stream, options);
+    const whole = await all(loader.epoch(1));
+    expect(whole.map(({ size }) => size)).toEqual([8, 8, 8, 8, 8, 8, 8, 1]);
+    const tokens = whole.flatMap(({ attentionMask: { data } }) => Array.from(data)).filter((m) => m === 1).length;
+    expect(tokens).toBe(lengths.reduce((sum, n) => sum + n + 2, 0));
+    expect(await all(new StreamLoader(stream, options).epoch(1, { startBatch: 3 }))).toEqual(whole.slice(3));
+    expect(await all(loader.epoch(2))).not.toEqual(whole);
+    expect((await all(new StreamLoader(stream, { ...options, dropLast: true }).epoch(0))).length).toBe(7);
+    const plain = new StreamLoader(stream, { ...options, shuffleBuffer: 0 });
+    const [first] = await all(plain.epoch(0));
+    expect(first).toEqual(await new DataLoader(dataset, { batchSize: 8, text: { tokenizer } }).batch(0, 0));
+  });
+
+  test('wrong options are found before anything is read', () => {
+    expect(() => new StreamLoader(stream, { ...options, text: { tokenizer, bucketed: true } })).toThrow('buckets');
+    expect(() => new StreamLoader(stream, { ...options, shuffleBuffer: -1 })).toThrow('shuffleBuffer');
+    expect(() => new StreamLoader(stream, { batchSize: 8 })).toThrow('text');
   });
 });
 
