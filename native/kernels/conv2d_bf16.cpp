@@ -5,6 +5,8 @@
 #include "conv2d_geometry.h"
 #include "gemm_bf16.h"
 #include "gemm_bf16_pack.h"
+#include "winograd.h"
+#include "winograd_bf16.h"
 
 namespace cambium::CAMBIUM_ISA {
 namespace {
@@ -230,6 +232,8 @@ void conv2d_forward_bf16(const Conv2dArgs& a, const float* x, const float* weigh
   if (a.n <= 0 || a.oh <= 0 || a.ow <= 0 || a.oc <= 0) return;
   if (pointwise(a))
     return gemm_bf16({1, a.n * a.oh * a.ow, a.oc, a.ic, false, true, a.ic, a.ic, a.oc, 0, 0, 0, x, weight, y}, par, sink);
+  if (const int tile = winograd_tile_bf16(a, ConvPass::forward))
+    return winograd_gather_bf16(a, tile, false, x, weight, y, par, sink);
   convolve({a, false, x, weight, y, a.ic / a.groups, a.oc / a.groups, a.ic, a.oc}, par, sink);
 }
 
@@ -238,6 +242,8 @@ void conv2d_input_grad_bf16(const Conv2dArgs& a, const float* gy, const float* w
   if (a.n <= 0 || a.ih <= 0 || a.iw <= 0 || a.ic <= 0) return;
   if (pointwise(a))
     return gemm_bf16({1, a.n * a.ih * a.iw, a.ic, a.oc, false, false, a.oc, a.ic, a.ic, 0, 0, 0, gy, weight, gx}, par, sink);
+  if (const int tile = winograd_tile_bf16(a, ConvPass::input_grad))
+    return winograd_gather_bf16(a, tile, true, gy, weight, gx, par, sink);
   convolve({a, true, gy, weight, gx, a.oc / a.groups, a.ic / a.groups, a.oc, a.ic}, par, sink);
 }
 

@@ -3,6 +3,8 @@
 #include "conv2d_bf16.h"
 #include "conv2d_geometry.h"
 #include "gemm_bf16_pack.h"
+#include "winograd.h"
+#include "winograd_bf16.h"
 
 namespace cambium::CAMBIUM_ISA {
 namespace {
@@ -126,6 +128,8 @@ void combine(const Plan& p, int64_t taps, const float* sums, int64_t split_strid
 
 void conv2d_weight_grad_bf16(const Conv2dArgs& a, const float* x, const float* gy, float* gw, const Parallel& par) {
   if (a.oc <= 0 || a.ic <= 0) return;
+  if (const int tile = winograd_tile_bf16(a, ConvPass::weight_grad))
+    return winograd_weight_grad_bf16(a, tile, x, gy, gw, par);
   const Plan p = make_plan(a);
   const int64_t taps = a.kh * a.kw, pixels = a.n * a.oh * a.ow, tiles = a.groups * p.blocks * p.panels;
   const int64_t tile = p.rows * kNR, kept = p.splits > 1 ? p.splits * tiles * tile : 0;

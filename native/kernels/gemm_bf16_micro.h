@@ -14,6 +14,7 @@ struct PairRows {
   int64_t from, k;         // pairs
   const int32_t* b;
   int64_t b_segment, ldb;  // lanes
+  int64_t ahead = 0, ahead_from = 0, ahead_to = 0;  // prefetch lanes [from, to) this far past each row of B
 };
 
 /** C += A^T B: step k of A holds the MR pairs a[k * lda + r]; its pairs of B are b + index[k] * ldb. */
@@ -26,7 +27,7 @@ struct PairSteps {
   int64_t ldb;
 };
 
-template <int MR, int NV>
+template <int MR, int NV, bool Ahead = false>
 void micro_pair_rows(const PairRows& m, const MicroC& t) {
   Vec acc[MR][NV];
 #pragma GCC unroll 16
@@ -39,6 +40,8 @@ void micro_pair_rows(const PairRows& m, const MicroC& t) {
     for (int r = 0; r < MR; ++r) a[r] = m.rows[s * MR + r] + m.from;
     const int32_t* b = m.b + (m.segment ? m.segment[s] * m.b_segment : 0);
     for (int64_t k = 0; k < m.k; ++k) {
+      if constexpr (Ahead)
+        for (int64_t j = m.ahead_from; j < m.ahead_to; j += 16) __builtin_prefetch(b + m.ahead + j);
       VecI bv[NV];
 #pragma GCC unroll 8
       for (int j = 0; j < NV; ++j) bv[j] = VecI::load(b + j * Vec::size);
@@ -81,10 +84,11 @@ using PairRowsKernel = void (*)(const PairRows&, const MicroC&);
 using PairStepsKernel = void (*)(const PairSteps&, const MicroC&);
 
 /** The kernel for `rows` (1 .. kMR) and `vectors` (1 .. kNV); row pointers of a segment are then `rows` apart. */
+template <bool Ahead = false>
 inline PairRowsKernel pair_rows_kernel(int64_t rows, int64_t vectors) {
   static constexpr auto table = []<int... i>(std::integer_sequence<int, i...>) {
     struct Table { PairRowsKernel f[kMR * kNV]; };
-    return Table{{&micro_pair_rows<i / kNV + 1, i % kNV + 1>...}};
+    return Table{{&micro_pair_rows<i / kNV + 1, i % kNV + 1, Ahead>...}};
   }(std::make_integer_sequence<int, kMR * kNV>());
   return table.f[(rows - 1) * kNV + vectors - 1];
 }

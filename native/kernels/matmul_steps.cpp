@@ -7,7 +7,6 @@
 #include "fused.h"
 #include "gemm.h"
 #include "gemm_bf16.h"
-#include "winograd.h"
 
 namespace cambium::CAMBIUM_ISA {
 namespace {
@@ -45,9 +44,9 @@ Bf16Kernels bf16_kernels() {
   return {gemm_bf16, conv2d_forward_bf16, conv2d_input_grad_bf16, conv2d_weight_grad_bf16};
 }
 
-// An empty sum has nothing to round; and what is faster in f32 stays exact.
-bool rounds(const Call& call, const Conv2dArgs& a, ConvPass pass) {
-  return call.attr(16) != 0 && a.ic * a.oc * a.kh * a.kw > 0 && rounding_pays(a, pass);
+// An empty sum has nothing to round.
+bool rounds(const Call& call, const Conv2dArgs& a) {
+  return call.attr(16) != 0 && a.ic * a.oc * a.kh * a.kw > 0;
 }
 
 Conv2dArgs conv2d_args(const Call& call) {
@@ -84,7 +83,7 @@ void conv2d(Call& call) {
   const Conv2dArgs args = conv2d_args(call);
   if (args.n * args.oh * args.ow * args.oc == 0) return;
   with_epilogue(call, args.oc, [&](float* y, const TileSink* sink) {
-    (rounds(call, args, ConvPass::forward) ? bf16_kernels().forward : &conv2d_forward)(
+    (rounds(call, args) ? bf16_kernels().forward : &conv2d_forward)(
         args, call.in<const float>(0), call.in<const float>(1), y, call.parallel, sink);
   });
 }
@@ -93,14 +92,14 @@ void conv2d_input_grad(Call& call) {
   const Conv2dArgs args = conv2d_args(call);
   if (args.n * args.ih * args.iw * args.ic == 0) return;
   with_epilogue(call, args.ic, [&](float* gx, const TileSink* sink) {
-    (rounds(call, args, ConvPass::input_grad) ? bf16_kernels().input_grad : static_cast<decltype(&conv2d_input_grad_bf16)>(conv2d_input_grad))(
+    (rounds(call, args) ? bf16_kernels().input_grad : static_cast<decltype(&conv2d_input_grad_bf16)>(conv2d_input_grad))(
         args, call.in<const float>(0), call.in<const float>(1), gx, call.parallel, sink);
   });
 }
 
 void conv2d_weight_grad(Call& call) {
   const Conv2dArgs args = conv2d_args(call);
-  const auto kernel = rounds(call, args, ConvPass::weight_grad) ? bf16_kernels().weight_grad
+  const auto kernel = rounds(call, args) ? bf16_kernels().weight_grad
                                          : static_cast<decltype(&conv2d_weight_grad_bf16)>(conv2d_weight_grad);
   kernel(args, call.in<const float>(0), call.in<const float>(1), call.out<float>(0), call.parallel);
 }

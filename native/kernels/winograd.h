@@ -10,8 +10,8 @@ enum class ConvPass { forward, input_grad, weight_grad };
 /** The side of the output tiles, 2 or 4, with which Winograd's algorithm should do this; 0: the direct one should. */
 int winograd_tile(const Conv2dArgs& args, ConvPass pass);
 
-/** Whether the direct algorithm on operands rounded to bf16 should do what may be done so, rather than Winograd's in f32. */
-bool rounding_pays(const Conv2dArgs& args, ConvPass pass);
+/** The same for operands that may be rounded to bf16. */
+int winograd_tile_bf16(const Conv2dArgs& args, ConvPass pass);
 
 /** Forward, or with `backward` the input gradient: src is x or gy, dst y or gx. */
 void winograd_gather(const Conv2dArgs& args, int tile, bool backward, const float* src, const float* weight, float* dst,

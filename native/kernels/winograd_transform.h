@@ -5,6 +5,7 @@
 // Each function is one dimension; a 2-D transform applies it to the columns, then to the rows.
 #pragma once
 
+#include "../simd/bf16.h"
 #include "gemm_micro.h"
 
 namespace cambium::CAMBIUM_ISA {
@@ -115,10 +116,14 @@ inline void tile_pixels(const TileSource& s, const TileGrid& grid, int64_t t, co
     }
 }
 
-/** Channels [c0, c1) of tiles [t0, t1), transformed to dst[point][tile][channel]: ld floats a tile, plane a point. */
-template <int m, bool of_gradient>
+using Bf16 = uint16_t;
+inline void put(Vec x, float* p) { x.store(p); }
+inline void put(Vec x, Bf16* p) { store_bf16(x, p); }
+
+/** Channels [c0, c1) of tiles [t0, t1), transformed to dst[point][tile][channel]: ld elements a tile, plane a point. */
+template <int m, bool of_gradient, class Element>
 inline void transform_tiles(const TileSource& s, const TileGrid& grid, int64_t t0, int64_t t1, int64_t c0, int64_t c1,
-                            float* dst, int64_t ld, int64_t plane) {
+                            Element* dst, int64_t ld, int64_t plane) {
   constexpr int alpha = m + 2, size = of_gradient ? m : alpha;
   constexpr int fresh = size - m;  // columns from here on were not in the tile before
   const float* pixel[size * size];
@@ -143,13 +148,13 @@ inline void transform_tiles(const TileSource& s, const TileGrid& grid, int64_t t
         if constexpr (of_gradient) Winograd<m>::template gradient<size, size>(d + j, half + j);
         else Winograd<m>::template input<size, size>(d + j, half + j);
       }
-      float* out = dst + c - c0;
+      Element* out = dst + c - c0;
 #pragma GCC unroll 6
       for (int i = 0; i < alpha; ++i) {
         if constexpr (of_gradient) Winograd<m>::template gradient<1, 1>(half + i * size, u);
         else Winograd<m>::template input<1, 1>(half + i * size, u);
 #pragma GCC unroll 6
-        for (int j = 0; j < alpha; ++j) u[j].store(out + (i * alpha + j) * plane);
+        for (int j = 0; j < alpha; ++j) put(u[j], out + (i * alpha + j) * plane);
       }
     }
     for (int i = 0; i < size * size; ++i) pixel[i] = next[i];

@@ -22,6 +22,11 @@ inline VecI pairs_across(Vec low, Vec high) {
   return {_mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(high.v, low.v))};
 }
 
+/** x as Vec::size bf16 values at p. */
+inline void store_bf16(Vec x, uint16_t* p) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), (__m256i)_mm512_cvtneps_pbh(x.v));
+}
+
 #else
 
 // The same values without the instructions: rounded to nearest even, subnormals to zero, NaN kept quiet.
@@ -40,6 +45,12 @@ inline Vec dot_pairs(VecI a, VecI b, Vec c) {
 }
 
 inline VecI pairs_across(Vec low, Vec high) { return shr(bf16_high(low), 16) | bf16_high(high); }
+
+inline void store_bf16(Vec x, uint16_t* p) {
+  int32_t lanes[Vec::size];
+  bf16_high(x).store(lanes);
+  for (int i = 0; i < Vec::size; ++i) p[i] = static_cast<uint16_t>(static_cast<uint32_t>(lanes[i]) >> 16);
+}
 
 inline VecI pairs_along(Vec first, Vec second) {
   int32_t in[2 * Vec::size], out[Vec::size];

@@ -14,7 +14,8 @@ import { fill, type Input, oracle, run, source } from './backends.ts';
  *   absolute values.
  * - 'sums of equals': terms repeat, so that their roundings all point one way: max(16, K) of them (an average of
  *   ones does not tell its K).
- * - 'sums in bf16': sums whose terms may have either operand rounded to bf16, by 2^-9 of itself each.
+ * - 'sums in bf16': convolutions that may round what Winograd's algorithm transformed: its errors follow the largest sum
+ *   of magnitudes, and few terms do not average them.
  * - { absolute }: that far (times the largest result past 1), for ops that are not linear and cancel.
  */
 export type Bound = 'exact' | 'sums' | 'sums of equals' | 'sums in bf16' | number | { absolute: number };
@@ -80,10 +81,9 @@ async function tolerances(row: OpCase, data: readonly TypedArray[], exact: Typed
   )) as [TypedArray];
   const [magnitude] = (await run(oracle, nodes, terms(Math.abs), [node])) as [TypedArray];
   const roundings = (k: number): number =>
-    bound === 'sums of equals'
-      ? Math.max(16, k)
-      : Math.max(4, 2 * Math.sqrt(k)) + (bound === 'sums in bf16' ? 2 ** 16 : 0);
-  return (i) => roundings(count[i] as number) * f32 * (magnitude[i] as number);
+    bound === 'sums of equals' ? Math.max(16, k) : Math.max(4, 2 * Math.sqrt(k));
+  const everywhere = bound === 'sums in bf16' ? 5e-2 * Math.max(0, ...magnitude) : 0;
+  return (i) => roundings(count[i] as number) * f32 * (magnitude[i] as number) + everywhere;
 }
 
 /** Runs a row on `backend` and on the oracle; fails on the first element past the row's bound. */

@@ -33,7 +33,6 @@ for (const { x, w, ...given } of convs)
     // The oracle rounds operands to bf16 as well; differences of rounded values are no derivative.
     const gradient = precision === undefined;
     const plain = w[2] === 3 && w[3] === 3 && [...attrs.stride, ...attrs.dilation, attrs.groups].every((v) => v === 1);
-    // Where Winograd's algorithm in f32 applies, nothing need be rounded.
     const bound = precision && plain ? 'sums in bf16' : 'sums';
     const last = ([n, c, h, w]: Four): Four => (channelsLast ? [n, h, w, c] : [n, c, h, w]);
     const image = { shape: last(x) };
