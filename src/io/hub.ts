@@ -100,7 +100,8 @@ export async function hubFile(text: string, file: string): Promise<string> {
 
 const repoFolder = (repo: string): string => join(hubCache(), `models--${repo.replaceAll('/', '--')}`);
 
-async function findHubFile(text: string, file: string): Promise<string | undefined> {
+/** As `hubFile`, but undefined where the repository has no such file. */
+export async function findHubFile(text: string, file: string): Promise<string | undefined> {
   const { repo, revision } = parseHubName(text);
   checkName(file);
   const folder = repoFolder(repo);

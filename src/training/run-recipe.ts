@@ -176,9 +176,26 @@ const textFits = ({ tokenizer }: TextCollateOptions): Record<string, unknown> =>
   padTokenId: tokenizer.padId,
 });
 
+/** No more tokens than the model has positions. @throws ConfigError LENGTH_EXCEEDED for a recipe that wants more. */
+function fitLength(text: TextCollateOptions, { maxLength }: Recipe, positions: unknown): TextCollateOptions {
+  if (typeof positions !== 'number') return text;
+  if (maxLength !== undefined && maxLength > positions)
+    throw new ConfigError('LENGTH_EXCEEDED', `maxLength ${maxLength}: the model has ${positions} positions`, {
+      field: 'maxLength',
+      expected: `<= ${positions}`,
+      got: maxLength,
+      hint: `set maxLength to ${positions}, or model.maxPositionEmbeddings to ${maxLength}`,
+    });
+  return {
+    ...text,
+    maxLength: Math.min(positions, text.maxLength ?? text.tokenizer.config.modelMaxLength ?? positions),
+  };
+}
+
 function optionsOf(data: RunData): FineTuneOptions {
   const { recipe } = data;
   const { module, architecture } = buildModel(recipe, data);
+  const positions = architecture.maxPositionEmbeddings ?? modelEntry(architecture.name).defaults.maxPositionEmbeddings;
   const { optimizer, schedule, epochs, batchSize, evalBatchSize, accumulate, clip, freeze, labelSmoothing, precision } =
     recipe;
   return {
@@ -186,7 +203,7 @@ function optionsOf(data: RunData): FineTuneOptions {
     architecture,
     data,
     transforms: recipe.transforms as unknown as Transform[],
-    text: data.text,
+    text: data.text && fitLength(data.text, recipe, positions),
     optimizer,
     schedule,
     epochs,

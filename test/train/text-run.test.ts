@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { CambiumError } from '../../src/base/index.ts';
 import { phrases } from '../../src/data/index.ts';
+import { LSTMClassifier, registerModel } from '../../src/models/index.ts';
 import {
   type Listener,
   loadModelFolder,
@@ -114,6 +115,24 @@ describe('a run on texts', () => {
     expect([data.train.length, data.validation?.length, data.test?.length]).toEqual([28, 4, 8]);
     expect(data.text?.tokenizer.kind).toBe('BPE');
     expect(Object.keys(data.train.schema.features)).toEqual(['text', 'pair']);
+  });
+
+  test('no more tokens than the model has positions', async () => {
+    registerModel({
+      name: 'eight-positions',
+      description: 'a test',
+      input: 'text',
+      defaults: { vocabSize: 10, numClasses: 2, maxPositionEmbeddings: 8 },
+      minSize: [1, 1],
+      build: ({ vocabSize }) => new LSTMClassifier({ vocabSize: vocabSize as number, hiddenSize: 4, embeddingDim: 4 }),
+    });
+    const model = { name: 'eight-positions' };
+    const plan = await planRecipe(parseRecipe(recipe({ model, maxLength: undefined })), { dataDir: dir });
+    expect(plan.model).toContain('up to 8 tokens');
+    expect(await codeOf(() => planRecipe(parseRecipe(recipe({ model })), { dataDir: dir }))).toEqual([
+      'LENGTH_EXCEEDED',
+      'maxLength',
+    ]);
   });
 
   test('the plan knows texts', async () => {

@@ -1,9 +1,10 @@
 /** Finds and reads a tokenizer's files: tokenizer.json, vocab.txt, or vocab.json with merges.txt; and writes tokenizer.json. */
 import { stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { DataError, IoError, printable } from '../../base/errors.ts';
+import { DataError, IoError, NetworkError, printable } from '../../base/errors.ts';
 import { exists, writeFileAtomic } from '../../io/atomic.ts';
 import { ioError, readFileBytes } from '../../io/failure.ts';
+import { findHubFile, parseHubName } from '../../io/hub.ts';
 import { decodeUtf8, type Json, parseJson, readJson } from '../../io/json.ts';
 import { parseTokenizerConfig, type SpecialRole, specialRoles, type TokenizerConfig } from './special-tokens.ts';
 import { Tokenizer } from './tokenizer.ts';
@@ -25,10 +26,11 @@ export interface LoadTokenizerOptions {
 const MAX_BYTES = 2 ** 28;
 
 /**
- * The tokenizer of a folder, or of one of its files.
+ * The tokenizer of a folder, of one of its files, or of a repository on the hub (`hf:owner/name@revision`).
  * @throws IoError TOKENIZER_NOT_FOUND; DataError for damaged files, with file and line where there is one.
  */
 export async function loadTokenizer(path: string, options: LoadTokenizerOptions = {}): Promise<Tokenizer> {
+  if (path.startsWith('hf:')) return loadTokenizer(await fetchTokenizer(path), options);
   const folder = await isDirectory(path);
   const dir = folder ? path : dirname(path);
   const config = await readConfig(dir, options);
@@ -52,6 +54,24 @@ export async function loadTokenizer(path: string, options: LoadTokenizerOptions 
     });
   }
   return new Tokenizer(await readJson(path, { maxBytes: MAX_BYTES }), { file: path, config });
+}
+
+/** The folder of a repository's snapshot, with the tokenizer's files in it. */
+async function fetchTokenizer(text: string): Promise<string> {
+  let at = text;
+  const fetch = async (name: string): Promise<string | undefined> => {
+    const path = await findHubFile(at, name);
+    // A branch may move between two requests: the rest comes from the commit of the first answer.
+    if (path !== undefined) at = `hf:${parseHubName(text).repo}@${basename(dirname(path))}`;
+    return path;
+  };
+  const main = (await fetch('tokenizer.json')) ?? (await fetch('vocab.txt')) ?? (await fetch('vocab.json'));
+  if (main === undefined || (main.endsWith('vocab.json') && !(await fetch('merges.txt'))))
+    throw new NetworkError('HUB_NOT_FOUND', `${printable(text)} has no tokenizer`, {
+      expected: 'tokenizer.json, vocab.txt, or vocab.json with merges.txt',
+    });
+  for (const name of ['tokenizer_config.json', 'special_tokens_map.json']) await fetch(name);
+  return dirname(main);
 }
 
 async function isDirectory(path: string): Promise<boolean> {

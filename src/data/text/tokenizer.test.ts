@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import fc from 'fast-check';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
 import type { CambiumError } from '../../base/errors.ts';
 import { BertWords } from './bert-words.ts';
 import { loadTokenizer, saveTokenizer, Tokenizer, trainBpe, trainWordPiece } from './index.ts';
@@ -107,6 +107,26 @@ describe('files', () => {
     expect(again.encode('The cats 中国')).toEqual(cased.encode('The cats 中国'));
     expect(again.specialTokens).toEqual(cased.specialTokens);
     expect(again.config.modelMaxLength).toBe(128);
+  });
+
+  test('a repository of the hub, from the cache Python shares', async () => {
+    const cache = join(dir, 'hub');
+    const snapshot = join(cache, 'models--org--bert', 'snapshots', 'a'.repeat(40));
+    await mkdir(snapshot, { recursive: true });
+    await mkdir(join(cache, 'models--org--bert', 'refs'));
+    await writeFile(join(cache, 'models--org--bert', 'refs', 'main'), 'a'.repeat(40));
+    await writeFile(join(snapshot, 'vocab.txt'), `${words.join('\n')}\n`);
+    await writeFile(join(snapshot, 'tokenizer_config.json'), '{"model_max_length": 64}');
+    vi.stubEnv('HF_HUB_CACHE', cache);
+    vi.stubEnv('HF_HUB_OFFLINE', '1');
+    try {
+      const tokenizer = await loadTokenizer('hf:org/bert');
+      expect(tokenizer.vocabSize).toBe(words.length);
+      expect(tokenizer.config.modelMaxLength).toBe(64);
+      expect(await codeOf(() => loadTokenizer('hf:org/other'))).toBe('OFFLINE');
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
 
   test('a folder without one, and files that are not one', async () => {
