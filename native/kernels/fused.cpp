@@ -13,7 +13,7 @@ constexpr int64_t kParallelWork = 48 << 10;
 constexpr int64_t kTaskLanes = 64 << 10;
 constexpr int64_t kCombineLanes = 1024;
 // Lines of an epilogue's tiles this long are worth a call per instruction.
-constexpr int64_t kLineLanes = 192;
+constexpr int64_t kLineLanes = 64;
 
 struct Run {
   const Call& call;
