@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { learnReviews } from '../../examples/text-loop.ts';
 import type { CambiumError } from '../../src/base/index.ts';
 import { phrases } from '../../src/data/index.ts';
 import { LSTMClassifier, registerModel } from '../../src/models/index.ts';
@@ -115,6 +116,21 @@ describe('a run on texts', () => {
     expect([data.train.length, data.validation?.length, data.test?.length]).toEqual([28, 4, 8]);
     expect(data.text?.tokenizer.kind).toBe('BPE');
     expect(Object.keys(data.train.schema.features)).toEqual(['text', 'pair']);
+  });
+
+  test('a loop of your own with BERT runs', async () => {
+    const [bert, bayes] = await learnReviews({ samples: 320, epochs: 1 });
+    expect(bert).toBeGreaterThan(0.4);
+    expect(bayes).toBeGreaterThan(0.5);
+  });
+
+  test('a BERT recipe trains from the same fields', async () => {
+    const size = { hiddenSize: 16, numHiddenLayers: 1, numAttentionHeads: 2, intermediateSize: 16 };
+    const out = join(dir, 'bert');
+    const input = recipe({ task: 'text-classification', model: { name: 'bert', ...size, maxPositionEmbeddings: 16 } });
+    const { result } = await runRecipe(parseRecipe(input), { dataDir: dir, out });
+    expect(result.modelDir).toBe(join(out, 'model'));
+    expect('text' in (await loadModelFolder(out + '/model'))).toBe(true);
   });
 
   test('no more tokens than the model has positions', async () => {
