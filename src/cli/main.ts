@@ -54,6 +54,15 @@ export interface DataCommandOptions extends CommonOptions {
   labelColumn?: string;
 }
 
+export interface TokenizerCommandOptions extends CommonOptions {
+  out: string;
+  kind: 'wordpiece' | 'bpe';
+  vocabSize: number;
+  minFrequency?: number;
+  cased?: boolean;
+  textColumn?: string;
+}
+
 const collect = (value: string, all: string[]): string[] => [...all, value];
 
 function positive(name: string): (text: string) => number {
@@ -237,6 +246,27 @@ Examples:
     .action(async (name: string, options: DataCommandOptions) => {
       const { dataCommand } = await import('./data.ts');
       await dataCommand(name, options);
+    });
+
+  common(program.command('tokenizer'))
+    .description('learn a vocabulary from texts, saved as tokenizer.json')
+    .argument('<file...>', 'plain texts (.txt), or tables (.csv, .tsv, .jsonl, .parquet); .gz too')
+    .requiredOption('--out <dir>', 'folder to write to')
+    .addOption(new Option('--kind <kind>', 'pieces of words').choices(['wordpiece', 'bpe']).default('wordpiece'))
+    .option('--vocab-size <n>', 'tokens in all', positive('--vocab-size'), 8000)
+    .option('--min-frequency <n>', 'rarer pairs are not joined; 2 unless told', positive('--min-frequency'))
+    .option('--cased', 'keep capitals and accents (bpe always does)')
+    .option('--text-column <column>', 'of a table: its name, or its position from 0; "text" unless told')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cambium tokenizer corpus.txt --out tokenizer/
+  cambium tokenizer train.tsv.gz --text-column 0 --kind bpe --vocab-size 16000 --out tokenizer/`,
+    )
+    .action(async (files: string[], options: TokenizerCommandOptions) => {
+      const { tokenizerCommand } = await import('./tokenizer.ts');
+      await tokenizerCommand(files, options);
     });
 
   common(program.command('models'))

@@ -57,6 +57,28 @@ describe('texts', () => {
     expect([column.code, column.stderr]).toEqual([3, expect.stringContaining('there is no column "text"')]);
   });
 
+  it('learns a vocabulary', async () => {
+    const corpus = join(dir, 'corpus.txt');
+    writeFileSync(corpus, 'the cat, the cats\nthe "cat\n中国\n');
+    const out = join(dir, 'tokenizer');
+    const { code, stdout } = await cambium(['tokenizer', corpus, '--out', out, '--vocab-size', '40', '--json']);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ kind: 'WordPiece', out });
+    const table = await cambium([
+      'tokenizer',
+      join(dir, 'new.csv'),
+      '--out',
+      out,
+      '--kind',
+      'bpe',
+      '--text-column',
+      'review',
+    ]);
+    expect(table.stderr).toContain('BPE of ');
+    const missing = await cambium(['tokenizer', corpus]);
+    expect([missing.code, missing.stderr]).toEqual([2, expect.stringContaining('--out')]);
+  });
+
   it('says where a bad table is bad', async () => {
     const bad = join(dir, 'bad.csv');
     writeFileSync(bad, 'text,label\n"a,1\nb,0\n');

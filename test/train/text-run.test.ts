@@ -130,7 +130,7 @@ describe('a run on texts', () => {
     const input = recipe({ task: 'text-classification', model: { name: 'bert', ...size, maxPositionEmbeddings: 16 } });
     const { result } = await runRecipe(parseRecipe(input), { dataDir: dir, out });
     expect(result.modelDir).toBe(join(out, 'model'));
-    expect('text' in (await loadModelFolder(out + '/model'))).toBe(true);
+    expect('text' in (await loadModelFolder(join(out, 'model')))).toBe(true);
   });
 
   test('no more tokens than the model has positions', async () => {

@@ -189,6 +189,21 @@ export function textStream(
   };
 }
 
+/** Texts without labels in memory, for pretraining. */
+export const plainTexts = (texts: readonly string[], name = 'texts'): Dataset<{ readonly text: string }> => ({
+  name,
+  length: texts.length,
+  schema: { features: { text: { kind: 'text' } }, labels: {} },
+  get(index) {
+    const text = texts[index];
+    if (text !== undefined) return { text };
+    throw new ArgumentError('INDEX_OUTSIDE', `${name}: there is no text ${index} among ${texts.length}`, {
+      expected: `0..${texts.length - 1}`,
+      got: index,
+    });
+  },
+});
+
 /** Texts without labels as a stream, for pretraining: read anew for every epoch, never kept. */
 export const unlabelledTexts = (
   files: string | readonly string[],

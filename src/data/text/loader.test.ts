@@ -5,6 +5,7 @@ import {
   DataLoader,
   type Dataset,
   InMemoryTextDataset,
+  plainTexts,
   StreamLoader,
   subset,
   trainWordPiece,
@@ -77,6 +78,22 @@ describe('batches of tokens', () => {
     const order = bucketedOrder([3, 1, 2, 1], 2, { shuffle: false });
     expect([...order]).toEqual([1, 3, 2, 0]);
     expect([...bucketedOrder([], 2)]).toEqual([]);
+  });
+
+  test('texts without labels', async () => {
+    const plain = plainTexts(['low', 'new wide']);
+    const batch = await new DataLoader(plain, { batchSize: 2, text: { tokenizer, padToMultipleOf: 1 } }).batch(0, 0);
+    expect(Object.keys(batch).sort()).toEqual([
+      'attentionMask',
+      'epoch',
+      'ids',
+      'index',
+      'inputIds',
+      'size',
+      'tokenTypeIds',
+    ]);
+    expect(batch.inputIds.shape).toEqual([2, 4]);
+    expect(() => plain.get(2)).toThrowError(expect.objectContaining({ code: 'INDEX_OUTSIDE' }));
   });
 
   test('a view keeps the ids of its source; pairs have types', async () => {
