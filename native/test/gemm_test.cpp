@@ -25,11 +25,17 @@ struct Case {
   int64_t shift = 0;  // misalignment of every buffer, in floats
 };
 
+/** Whether values are made that bf16 holds. */
+bool short_values = false;
+
 /** A heap block of exactly n floats after `shift`, so that sanitizers see any access past it. */
 struct Buffer {
   Buffer(int64_t n, int64_t shift, bool random) : memory(new float[static_cast<size_t>(n + shift)]), data(memory.get() + shift) {
     std::uniform_real_distribution<float> uniform(-1, 1);
-    for (int64_t i = 0; i < n; ++i) data[i] = random ? uniform(random_source) : -77.0f;
+    for (int64_t i = 0; i < n; ++i) {
+      const float value = random ? uniform(random_source) : -77.0f;
+      data[i] = short_values ? std::round(value * 128) / 128 : value;
+    }
   }
   std::unique_ptr<float[]> memory;
   float* data;
@@ -56,7 +62,8 @@ int64_t extent(int64_t batch, int64_t stride, int64_t rows, int64_t cols, int64_
   return rows == 0 || cols == 0 || batch == 0 ? 0 : (batch - 1) * stride + (rows - 1) * ld + cols;
 }
 
-void check(const Case& c) {
+void check_in(const Case& c, bool bf16) {
+  short_values = bf16;
   GemmArgs g;
   g.batch = c.batch, g.M = c.M, g.N = c.N, g.K = c.K, g.trans_a = c.ta, g.trans_b = c.tb;
   const int64_t ar = c.ta ? c.K : c.M, ac = c.ta ? c.M : c.K, br = c.tb ? c.N : c.K, bc = c.tb ? c.K : c.N;
@@ -80,6 +87,7 @@ void check(const Case& c) {
     }
   }
   for (const auto& isa : test_isas()) {
+    const auto gemm = bf16 ? isa.gemm_bf16 : isa.gemm;
     std::vector<float> reference;
     const char* wrong = nullptr;
     for (int threads = 1; threads <= 3; ++threads)
@@ -92,10 +100,10 @@ void check(const Case& c) {
           g.c = nullptr;
           SinkState state{got.data(), c.N, &seen};
           const TileSink sink{collect, &state};
-          isa.gemm(g, par, &sink);
+          gemm(g, par, &sink);
         } else {
           g.c = out.data;
-          isa.gemm(g, par, nullptr);
+          gemm(g, par, nullptr);
           std::vector<char> inside(static_cast<size_t>(nc), 0);
           for (int64_t i = 0; i < dense; ++i) {
             const int64_t at = i / c.N / c.M * g.stride_c + i / c.N % c.M * g.ldc + i % c.N;
@@ -116,12 +124,17 @@ void check(const Case& c) {
       }
     if (wrong) {
       ++failed;
-      std::printf("FAIL %s %s: batch %ld M %ld N %ld K %ld ta %d tb %d pad %ld broadcast %d shift %ld\n", isa.name, wrong,
+      std::printf("FAIL %s%s %s: batch %ld M %ld N %ld K %ld ta %d tb %d pad %ld broadcast %d shift %ld\n", isa.name, bf16 ? " bf16" : "", wrong,
                   (long)c.batch, (long)c.M, (long)c.N, (long)c.K, c.ta, c.tb, (long)c.pad, c.broadcast, (long)c.shift);
     } else {
       ++passed;
     }
   }
+}
+
+void check(const Case& c) {
+  check_in(c, false);
+  if (c.K > 0) check_in(c, true);
 }
 
 }  // namespace
