@@ -28,7 +28,8 @@ Plan make_plan(const GemmArgs& g) {
   const auto tasks = [&] { return ceil_div(g.M, p.mc) * ceil_div(g.N, p.nc) * g.batch; };
   const bool worth = work >= 1 << 18;
   while (worth && once && tasks() < 16 && p.nc > kNR) p.nc = round_up(p.nc / 2, kNR);
-  while (worth && tasks() < 16 && p.mc > 8 * kMR) p.mc /= 2;
+  const bool whole = once && g.M <= 12 * kMR;  // so few rows cost no more than packing B for each part of them
+  while (worth && !whole && tasks() < 16 && p.mc > 8 * kMR) p.mc /= 2;
   while (worth && tasks() < 8 && p.nc > kNR) p.nc = round_up(p.nc / 2, kNR);
   p.mc = round_up(p.mc, kMR);
   p.group = 1;

@@ -6,6 +6,8 @@
 namespace cambium::CAMBIUM_ISA {
 namespace {
 
+using winograd_summing::kBlock;
+
 struct RoundedProduct {
   using Lane = int32_t;
   static constexpr int64_t values = 2, tiles = 48;  // at once, as many bytes as in f32
@@ -14,17 +16,15 @@ struct RoundedProduct {
   template <int m, bool of_gradient>
   static void transform(const TileSource& s, const TileGrid& grid, int64_t t0, int64_t t1, int64_t c0, int64_t c1, Lane* dst,
                         int64_t ld, int64_t plane) {
-    constexpr int64_t S = Vec::size, points = (m + 2) * (m + 2);
-    alignas(64) float low[points * S], high[points * S];
-    for (int64_t t = t0; t < t1; t += 2, dst += ld)
-      for (int64_t c = c0; c < c1; c += S) {
-        const int64_t end = least(c1, c + S);
-        transform_tiles<m, of_gradient>(s, grid, t, t + 1, c, end, low, S, S);
-        if (t + 1 < t1) transform_tiles<m, of_gradient>(s, grid, t + 1, t + 2, c, end, high, S, S);
-        else for (float& x : high) x = 0.0f;
-        for (int64_t i = 0; i < points; ++i)
-          pairs_across(Vec::load(low + i * S), Vec::load(high + i * S)).store(dst + i * plane + c - c0);
-      }
+    constexpr int64_t S = Vec::size, points = (m + 2) * (m + 2), room = most(kBlock, kNR);
+    alignas(64) float both[points][2][room];
+    for (int64_t t = t0; t < t1; t += 2, dst += ld) {
+      const int64_t count = least(2, t1 - t);
+      transform_tiles<m, of_gradient>(s, grid, t, t + count, c0, c1, &both[0][0][0], room, 2 * room);
+      for (int64_t i = 0; i < points; ++i)
+        for (int64_t c = 0; c < c1 - c0; c += S)
+          pairs_across(Vec::load(both[i][0] + c), count == 2 ? Vec::load(both[i][1] + c) : Vec::zero()).store(dst + i * plane + c);
+    }
   }
 
   static void multiply(const Lane* u, int64_t ldu, int64_t rows, int64_t steps, const Lane* w, int64_t width, float* sums,
