@@ -111,7 +111,8 @@ ${exitCodes}`,
     .addHelpText(
       'after',
       `
-Built-in recipes: vgg16-mnist, vgg16-mnist-tutorial, cnn-mnist, quickstart, text-quickstart, lstm-news-topics.
+Built-in recipes: vgg16-mnist, vgg16-mnist-tutorial, cnn-mnist, quickstart, text-quickstart, lstm-news-topics,
+bert-finance-news.
 Without --data-dir the recipes for MNIST look in the cache, then download; offline they use the built-in digits.
 
 Examples:

@@ -4,6 +4,15 @@ import type { RecipeInput } from './recipe.ts';
 /** Mean and deviation of MNIST's training pixels / 255. */
 const mnistNormal = { kind: 'normalize', mean: [0.1307], std: [0.3081] } as const;
 
+const smallBert = {
+  name: 'bert',
+  hiddenSize: 256,
+  numHiddenLayers: 4,
+  numAttentionHeads: 4,
+  intermediateSize: 1024,
+  maxPositionEmbeddings: 128,
+} as const;
+
 export const builtinRecipes: Readonly<Record<string, RecipeInput>> = {
   quickstart: {
     name: 'quickstart',
@@ -78,6 +87,22 @@ export const builtinRecipes: Readonly<Record<string, RecipeInput>> = {
     clip: { norm: 1 },
     batchSize: 64,
     epochs: 3,
+  },
+
+  'bert-finance-news': {
+    name: 'bert-finance-news',
+    description:
+      'BERT of 4 layers, from random weights, learns the sentiment of Chinese financial news (needs --data-dir).',
+    seed: 0,
+    data: { name: 'finnews-zh', validation: 0.1 },
+    tokenizer: { train: 'wordpiece', vocabSize: 6000 },
+    maxLength: 48,
+    model: { ...smallBert },
+    optimizer: { name: 'adamw', lr: 3e-4, weightDecay: 0.01 },
+    schedule: { name: 'linear', warmup: 0.1 },
+    clip: { norm: 1 },
+    batchSize: 32,
+    epochs: 4,
   },
 
   // The tutorial's program as written: full VGG16, batch 16, AdamW 2e-5 and no schedule, 5 epochs, every weight trained.
