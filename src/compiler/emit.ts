@@ -58,7 +58,7 @@ export function operandKind(x: Node, group: Group, context: Pick<EmitContext, 'f
     const base = spreadBase(x, group.cols);
     if (base && group.rows.has(base)) return 'spread';
   }
-  return context.free.has(m) ? 'free' : 'memory';
+  return context.free.has(m) || group.recomputed.has(m) ? 'free' : 'memory';
 }
 
 /** The fused part of a group: all of it, or the epilogue of its heavy node. `order` sorts members, inputs first. */
@@ -231,11 +231,8 @@ class Builder {
         ...reductionForm(node),
       })),
     );
-    const { code, registers, registerOf } = allocateRegisters(
-      this.#code,
-      this.#rowValue,
-      [...outputs, ...ends].map((o) => o.value),
-    );
+    const kept = [...outputs, ...ends].map((o) => o.value);
+    const { code, registers, registerOf } = allocateRegisters(withoutUnused(this.#code, kept), this.#rowValue, kept);
     return {
       dims,
       cols,
@@ -291,6 +288,22 @@ function rowStrides(view: Pick<View, 'shape' | 'strides'>, dims: readonly number
   return [...loopStrides(view, dims.slice(0, inner)), ...dims.slice(inner).map(() => 0)];
 }
 
+const operandsOf = ([op, , ...operands]: Code[number]): number[] =>
+  ['load', 'const', 'consti', 'iota', 'random', 'acc'].includes(op) ? [] : operands;
+
+/** The instructions that `kept` values follow from: what other kernels compute for themselves is not computed here. */
+function withoutUnused(code: Code, kept: readonly number[]): Code {
+  const used = new Set(kept);
+  return code
+    .toReversed()
+    .filter((instruction) => {
+      if (!used.has(instruction[1] as number)) return false;
+      for (const value of operandsOf(instruction)) used.add(value);
+      return true;
+    })
+    .toReversed();
+}
+
 /** Values to registers, each free again after its last use. `kept` values stay to the end. */
 function allocateRegisters(
   code: Code,
@@ -298,8 +311,6 @@ function allocateRegisters(
   kept: readonly number[],
 ): { code: Code; registers: ('full' | 'row')[]; registerOf: (value: number) => number } {
   const lastUse = new Map<number, number>();
-  const operandsOf = ([op, , ...operands]: Code[number]): number[] =>
-    ['load', 'const', 'consti', 'iota', 'random', 'acc'].includes(op) ? [] : operands;
   code.forEach((instruction, i) => {
     for (const value of operandsOf(instruction)) lastUse.set(value, i);
   });

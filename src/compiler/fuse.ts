@@ -25,6 +25,8 @@ export interface Group {
   /** Members that have one value per row. */
   readonly rows: Set<Node>;
   readonly terminals: Set<Node>;
+  /** Members of other groups that are computed again here instead of read; see recompute.ts. */
+  readonly recomputed: Set<Node>;
 }
 
 export interface Fusion {
@@ -106,6 +108,7 @@ export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilog
       members: new Set(),
       rows: new Set(),
       terminals: new Set(),
+      recomputed: new Set(),
     };
     groups.add(group);
     return group;

@@ -17,7 +17,11 @@ interface Wanted {
   checks?: Tensor[];
 }
 
-function compile({ outputs = [], updates = [], checks = [] }: Wanted, epilogues = true): NativeProgram {
+function compile(
+  { outputs = [], updates = [], checks = [] }: Wanted,
+  epilogues = true,
+  recomputation = true,
+): NativeProgram {
   const roots = [...outputs, ...updates.map(([, value]) => value), ...checks].map((t) => t.node);
   const inputs = [...topologicalOrder(roots), ...updates.map(([target]) => target.node)].filter(
     (node, i, all): node is Node<'source'> => node.op === 'source' && all.indexOf(node) === i,
@@ -29,7 +33,7 @@ function compile({ outputs = [], updates = [], checks = [] }: Wanted, epilogues 
       overwrites: [...outputs.map(() => -1), ...updates.map(([target]) => inputs.indexOf(target.node as never))],
       checks: checks.map((t) => t.node),
     },
-    { epilogues },
+    { epilogues, recomputation },
   ).program;
 }
 const kernels = (program: NativeProgram): string[] => program.steps.map((s) => s.kernel);
@@ -46,6 +50,19 @@ describe('fusion', () => {
     const program = compile({ outputs: [e.div(e.sum(-1, { keepDims: true }))] });
     expect(kernels(program)).toEqual(['fused']);
     expect(program.steps[0]?.fused?.cols).toBe(5);
+  });
+
+  test('backward of GELU reads one value and computes the others again', () => {
+    const wide = source([32, 64]);
+    const [w1, w2] = [source([64, 48]), source([48, 64])];
+    const x = wide.matmul(w1).add(source([48]));
+    const loss = x.mul(0.5).mul(x.mul(Math.SQRT1_2).erf().add(1)).matmul(w2).mul(x.sum()).sum();
+    const grad = new Tensor(gradients(loss.node, [w1.node])[0] as Node);
+    const traffic = (recomputation: boolean): number =>
+      compile({ outputs: [grad] }, true, recomputation)
+        .steps.map(({ fused }) => (fused ? fused.inputs.length + fused.outputs.length : 0))
+        .reduce((a, b) => a + b, 0);
+    expect(traffic(true)).toBeLessThan(traffic(false) - 2);
   });
 
   test('bias and relu ride in the convolution, and images are made channels-last once', () => {

@@ -13,6 +13,7 @@ import { channelsLast } from './layout.ts';
 import { type Interval, planMemory } from './memory.ts';
 import { overlapAdd } from './overlap.ts';
 import type { Fused, NativeProgram, Step } from './program.ts';
+import { recompute } from './recompute.ts';
 import { simplify } from './simplify.ts';
 import { isContiguous, joinViews, throughMovement, type View, wholeView } from './view.ts';
 
@@ -20,6 +21,8 @@ import { isContiguous, joinViews, throughMovement, type View, wholeView } from '
 export interface PassOptions {
   /** Apply elementwise work to the tiles of products and convolutions. */
   epilogues?: boolean;
+  /** Compute cheap values again in the kernel that wants them where that saves more memory traffic than it costs. */
+  recomputation?: boolean;
 }
 
 /** Something that runs as one or a few steps and makes the values of `makes`. */
@@ -68,7 +71,7 @@ class Lowering {
   readonly #steps: Step[] = [];
   #scratch = 0;
 
-  constructor(graph: Graph, { epilogues = true }: PassOptions) {
+  constructor(graph: Graph, { epilogues = true, recomputation = true }: PassOptions) {
     this.#graph = graph;
     const roots = simplify(overlapAdd(channelsLast(simplify([...graph.outputs, ...graph.checks]))));
     this.#outputs = roots.slice(0, graph.outputs.length);
@@ -87,7 +90,9 @@ class Lowering {
       ...this.#checks.map(linear),
       ...order.filter((n) => n.op === 'cast' && n.dtype === 'u8'),
     ]);
-    this.#groupOf = fuse(order, this.#barriers, epilogues).groupOf;
+    const fusion = fuse(order, this.#barriers, epilogues);
+    if (recomputation) recompute(order, roots, fusion, { free: this.#free, barriers: this.#barriers });
+    this.#groupOf = fusion.groupOf;
     graph.inputs.forEach((node, i) => {
       if (!this.#inputOf.has(node.storage as Storage)) this.#inputOf.set(node.storage as Storage, i);
     });
@@ -487,6 +492,7 @@ const loneGroup = (node: Node): Group => ({
   members: new Set([node]),
   rows: new Set(),
   terminals: new Set(),
+  recomputed: new Set(),
 });
 
 function constantStep(node: Node, value: number, buffer: number): Step {

@@ -9,14 +9,14 @@ import { type Node, Storage, sourceNode, topologicalOrder } from '../../src/grap
 /** What everything is measured against. */
 export const oracle = new ReferenceBackend({ float64: true });
 
-/** The native backend twice where its addon loads: with kernels fused into one another, and without. */
+/** The native backend twice where its addon loads: with the passes that may be switched off, and without. */
 export function testBackends(): [string, Backend][] {
   const found = loadAddon();
   const native: [string, Backend][] =
     'addon' in found
       ? [
           ['native', new NativeBackend(found.addon)],
-          ['native without epilogues', new NativeBackend(found.addon, { epilogues: false })],
+          ['native without passes', new NativeBackend(found.addon, { epilogues: false, recomputation: false })],
         ]
       : [];
   return [['reference', new ReferenceBackend()], ...native];
