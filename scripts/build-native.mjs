@@ -1,7 +1,7 @@
 // Builds the native engine with the compiler at hand: native/ -> build/native/cambium.node.
 // Plain Node, no network. Without a compiler it warns once and the framework runs on its reference backend.
 //
-//   node scripts/build-native.mjs [--force] [--strict] [--sanitize] [--tests] [--verbose]
+//   node scripts/build-native.mjs [--force] [--strict] [--sanitize | --tsan] [--tests] [--verbose]
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,8 +13,9 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const native = join(root, 'native');
 const options = new Set(process.argv.slice(2));
-const sanitize = options.has('--sanitize');
-const output = join(root, 'build', sanitize ? 'native-asan' : 'native');
+const tsan = options.has('--tsan');
+const sanitize = tsan || options.has('--sanitize');
+const output = join(root, 'build', tsan ? 'native-tsan' : sanitize ? 'native-asan' : 'native');
 const addon = join(output, 'cambium.node');
 
 // The instruction sets each kernel is compiled for; runtime/dispatch.cpp picks one when the addon loads.
@@ -42,7 +43,7 @@ const common = [
   '-Wall',
   '-Wextra',
 ];
-const sanitizers = ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'];
+const sanitizers = tsan ? ['-fsanitize=thread'] : ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'];
 // Only kernels have loops worth -O3; the rest compiles faster without.
 const optimise = (unit) =>
   sanitize ? ['-O1', '-g', '-fno-omit-frame-pointer', ...sanitizers] : [unit.isa ? '-O3' : '-O2', '-g0'];

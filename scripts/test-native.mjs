@@ -1,14 +1,19 @@
 // Runs the engine's own C++ tests, plain and then under AddressSanitizer and UBSan.
 //
-//   node scripts/test-native.mjs [--plain] [--ops]     --plain: no sanitizers; --ops: the op tables through them too
+//   node scripts/test-native.mjs [--plain | --tsan] [--ops]
+//   --plain: no sanitizers; --tsan: under ThreadSanitizer alone; --ops: the op tables too (not under ThreadSanitizer,
+//   which only instruments whole programs, not an addon of Node)
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const options = new Set(process.argv.slice(2));
-const builds = [{ name: 'plain', folder: 'native', flags: [], env: {} }];
-if (!options.has('--plain'))
+const tsan = options.has('--tsan');
+const builds = tsan
+  ? [{ name: 'tsan', folder: 'native-tsan', flags: ['--tsan'], env: { TSAN_OPTIONS: 'halt_on_error=1' } }]
+  : [{ name: 'plain', folder: 'native', flags: [], env: {} }];
+if (!tsan && !options.has('--plain'))
   builds.push({ name: 'sanitized', folder: 'native-asan', flags: ['--sanitize'], env: sanitizers() });
 
 /** What an unsanitized program (node) needs to load a sanitized addon. */
@@ -37,12 +42,19 @@ for (const { name, folder, flags, env } of builds) {
   const built = spawnSync(process.execPath, build, { cwd: root, stdio: 'inherit' });
   if (built.status !== 0) process.exit(1);
   const tests = `${root}build/${folder}/test`;
-  for (const test of readdirSync(tests).sort()) run(`${name} ${test}`, `${tests}/${test}`, []);
+  for (const test of readdirSync(tests).sort()) run(`${name} ${test}`, `${tests}/${test}`, [], tsan ? env : {});
   // These hold all instruction sets in one program and are built by a script of their own.
   for (const test of ['gemm_test', 'conv_test'])
-    run(`${name} ${test}`, 'sh', ['native/test/gemm_build.sh', test, ...(flags.length > 0 ? ['asan'] : [])], {
-      CAMBIUM_TEST_OUT: `${root}build/kernel-tests`,
-    });
+    run(
+      `${name} ${test}`,
+      'sh',
+      ['native/test/gemm_build.sh', test, ...(tsan ? ['tsan'] : flags.length > 0 ? ['asan'] : [])],
+      {
+        ...(tsan ? env : {}),
+        CAMBIUM_TEST_OUT: `${root}build/kernel-tests`,
+      },
+    );
+  if (tsan) continue;
   const addon = { ...env, CAMBIUM_ADDON: `${root}build/${folder}/cambium.node` };
   for (const isa of process.arch === 'x64' ? ['avx2', 'portable', undefined] : [undefined])
     run(`${name} vm_fuzz ${isa ?? ''}`, process.execPath, ['native/test/vm_fuzz.mjs', '1', '300'], {

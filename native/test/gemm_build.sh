@@ -1,15 +1,16 @@
 #!/bin/sh
 # Builds one kernel test (gemm_test, conv_test, kernel_bench) with every instruction set of this machine, and runs it.
-# Usage: native/test/gemm_build.sh NAME [asan] [-- arguments of the program]
+# Usage: native/test/gemm_build.sh NAME [asan | tsan] [-- arguments of the program]
 set -e
 cd "$(dirname "$0")/.."
 name=$1; shift
-mode=; [ "$1" = asan ] && { mode=-asan; shift; }
+mode=; case ${1-} in asan | tsan) mode=-$1; shift ;; esac
 [ "$1" = -- ] && shift
 out=${CAMBIUM_TEST_OUT:-/tmp/cambium-kernels}$mode
 mkdir -p "$out"
 common="-std=c++20 -fPIC -fvisibility=hidden -ffp-contract=off -fno-math-errno -Wall -Wextra"
-if [ -n "$mode" ]; then common="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined $common"
+if [ "$mode" = -tsan ]; then common="-O1 -g -fsanitize=thread $common"
+elif [ -n "$mode" ]; then common="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined $common"
 else common="-O3 $common"; fi
 case $(uname -m) in
   x86_64) isas="avx512bf16 avx512 avx2 portable"; has="-DCAMBIUM_HAS_AVX512BF16 -DCAMBIUM_HAS_AVX512 -DCAMBIUM_HAS_AVX2 -DCAMBIUM_HAS_PORTABLE" ;;

@@ -1,7 +1,7 @@
 /** Reverse-mode differentiation, graph to graph: walks from a scalar to the nodes asked for and builds their gradients. */
 import { invariant, sameShape } from '../base/index.ts';
 import { add, constantLike } from '../graph/build.ts';
-import { type Node, type OpName, topologicalOrder } from '../graph/index.ts';
+import { inBackwardOf, type Node, type OpName, topologicalOrder } from '../graph/index.ts';
 import { gradientRules, type RuleContext } from './gradient.ts';
 
 type AnyRule = (context: RuleContext<OpName>) => readonly ((() => Node) | undefined)[];
@@ -26,13 +26,15 @@ export function gradients(output: Node, wrt: readonly Node[], seed?: Node): (Nod
     const grad = grads.get(node);
     if (grad === undefined || !needed.has(node)) continue;
     const rule = gradientRules[node.op] as AnyRule;
-    const parts = rule({ grad, inputs: node.inputs, output: node, attrs: node.attrs });
-    node.inputs.forEach((x, j) => {
-      const part = parts[j];
-      if (!needed.has(x) || part === undefined) return;
-      const value = part();
-      const sofar = grads.get(x);
-      grads.set(x, sofar ? add(sofar, value) : value);
+    inBackwardOf(node, () => {
+      const parts = rule({ grad, inputs: node.inputs, output: node, attrs: node.attrs });
+      node.inputs.forEach((x, j) => {
+        const part = parts[j];
+        if (!needed.has(x) || part === undefined) return;
+        const value = part();
+        const sofar = grads.get(x);
+        grads.set(x, sofar ? add(sofar, value) : value);
+      });
     });
   }
   return wrt.map((node) => grads.get(node));

@@ -19,6 +19,13 @@ export interface TrainCommandOptions extends CommonOptions {
   set: string[];
 }
 
+export interface ProfileCommandOptions extends CommonOptions {
+  dataDir?: string;
+  set: string[];
+  steps?: number;
+  top?: number;
+}
+
 export interface ResumeCommandOptions extends CommonOptions {
   dataDir?: string;
   allowChange: string[];
@@ -293,6 +300,29 @@ Examples:
     .action(async (recipe: string, options: TrainCommandOptions) => {
       const { planCommand } = await import('./plan.ts');
       await planCommand(recipe, options);
+    });
+
+  common(program.command('profile'))
+    .description('where the time of one training step goes, against what this machine can do')
+    .argument('<recipe>', 'built-in name, or a .yaml, .json or .ts file')
+    .option('--steps <n>', 'steps to measure; 10 unless told', positive('--steps'))
+    .option('--top <n>', 'rows of the tables of layers and kernels; 15 unless told', positive('--top'))
+    .option('--data-dir <dir>', 'where the data files are')
+    .option('--set <field=value>', 'change a field of the recipe; may be repeated', collect, [])
+    .addHelpText(
+      'after',
+      `
+Time, bytes and rates by class of work, by layer and by kernel, each against the limit: operations by the rate of a large
+product, bytes by the rate of a pass over memory, both measured at the start. Nothing is saved. Needs the native engine.
+
+Examples:
+  cambium profile vgg16-mnist-tutorial
+  cambium profile vgg16-mnist --set batchSize=64 --set precision=bf16 --top 30
+  cambium profile my-recipe.yaml --steps 20 --json`,
+    )
+    .action(async (recipe: string, options: ProfileCommandOptions) => {
+      const { profileCommand } = await import('./profile.ts');
+      await profileCommand(recipe, options);
     });
 
   common(program.command('doctor'))

@@ -1,2 +1,2 @@
 export { type Lowered, lower, type PassOptions } from './lower.ts';
-export type { NativeProgram, Step } from './program.ts';
+export type { FusedOperand, NativeProgram, Step } from './program.ts';

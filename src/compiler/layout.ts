@@ -3,7 +3,7 @@
  * permutes this needs are pushed through elementwise ops and reductions until they meet and vanish.
  */
 import * as build from '../graph/build.ts';
-import { type Attrs, makeNode, type Node, ops, topologicalOrder, withInputs } from '../graph/index.ts';
+import { type Attrs, eachInItsLayer, makeNode, type Node, ops, topologicalOrder, withInputs } from '../graph/index.ts';
 
 const TO_LAST = [0, 2, 3, 1] as const;
 const TO_FIRST = [0, 3, 1, 2] as const;
@@ -47,7 +47,7 @@ export function channelsLast(roots: readonly Node[]): Node[] {
     born.add(node);
   };
 
-  for (const node of order) {
+  for (const node of eachInItsLayer(order)) {
     if (isImageOp(node)) {
       const attrs = { ...node.attrs, channelsLast: true } as never;
       // Weights (rank 4 as well) keep PyTorch's layout.

@@ -5,7 +5,7 @@
 
 import type { Graph } from '../backend/backend.ts';
 import { byteSize, InternalError, isFloat, sizeOf, UnsupportedError } from '../base/index.ts';
-import { type Attrs, type Node, type Storage, topologicalOrder } from '../graph/index.ts';
+import { type Attrs, type Layer, layerOf, type Node, type Storage, topologicalOrder } from '../graph/index.ts';
 import { type EmitContext, emitFused, operandKind } from './emit.ts';
 import { freeNodes, fuse, type Group, isContraction, linear } from './fuse.ts';
 import { heavyKernel, stridedOperand } from './heavy.ts';
@@ -108,7 +108,12 @@ class Lowering {
     for (const node of updates) this.#schedule(this.#dense(node));
     const copies = this.#placeOutputs();
     this.#placeIntermediates(copies);
-    for (const unit of this.#units) this.#emit(unit);
+    for (const unit of this.#units) {
+      const before = this.#steps.length;
+      this.#emit(unit);
+      const layer = layerOfUnit(unit);
+      if (layer) for (const step of this.#steps.slice(before)) step.layer = layer;
+    }
     for (const { from, to, bytes } of copies)
       this.#steps.push({ kernel: 'copy', name: 'update', in: [from], out: [to], attrs: { bytes } });
     const { arenaBytes } = this.#arena as { arenaBytes: number };
@@ -475,6 +480,18 @@ class Lowering {
     };
     this.#steps.push({ kernel: 'fused', name, in: [], out: [], attrs: {}, fused: collapse(fused) });
   }
+}
+
+/** The layer of the product or convolution, else the one that most of the unit's nodes belong to. */
+function layerOfUnit({ group, makes, check }: Unit): Layer | undefined {
+  const decisive = check?.node ?? group?.heavy;
+  if (decisive) return layerOf(decisive);
+  const counts = new Map<Layer, number>();
+  for (const node of makes) {
+    const layer = layerOf(node);
+    if (layer) counts.set(layer, (counts.get(layer) ?? 0) + 1);
+  }
+  return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0];
 }
 
 const readsStorage = (unit: Unit, input: Node): boolean =>

@@ -6,6 +6,7 @@
 import * as build from '../graph/build.ts';
 import {
   type Attrs,
+  eachInItsLayer,
   imageSizes,
   inherited,
   makeNode,
@@ -24,7 +25,7 @@ export function overlapAdd(roots: readonly Node[]): Node[] {
   const order = topologicalOrder(roots);
   if (!order.some(qualifies)) return [...roots];
   const made = new Map<Node, Node>();
-  for (const node of order) {
+  for (const node of eachInItsLayer(order)) {
     const same = withInputs(
       node,
       node.inputs.map((x) => made.get(x) as Node),

@@ -1,5 +1,6 @@
 /** The form a compiled graph takes for the native runtime; docs/native-program.md explains every field. */
 import type { DType } from '../base/index.ts';
+import type { Layer } from '../graph/index.ts';
 
 export interface FusedOperand {
   buffer: number;
@@ -26,6 +27,8 @@ export interface Step {
   out: number[];
   attrs: Record<string, number>;
   fused?: Fused;
+  /** Of profiles, where layers are recorded; the runtime does not read it. */
+  layer?: Layer;
 }
 
 export interface NativeProgram {

@@ -4,6 +4,7 @@ import * as build from '../graph/build.ts';
 import {
   type Attrs,
   constantNode,
+  eachInItsLayer,
   makeNode,
   type Node,
   type OpName,
@@ -232,7 +233,7 @@ export function simplify(roots: readonly Node[]): Node[] {
     settled.add(result);
     return result;
   };
-  for (const node of topologicalOrder(roots))
+  for (const node of eachInItsLayer(topologicalOrder(roots)))
     replaced.set(
       node,
       settle(

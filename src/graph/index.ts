@@ -1,4 +1,5 @@
 export * from './attrs.ts';
+export * from './layer.ts';
 export * from './node.ts';
 export * from './ops.ts';
 export * from './precision.ts';

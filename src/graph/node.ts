@@ -1,6 +1,7 @@
 /** The IR: immutable nodes `{ op, inputs, attrs, shape, dtype }`, checked when made. */
 import { type DType, invariant, type Shape, sizeOf, type TypedArray } from '../base/index.ts';
 import type { Attrs, OpName } from './attrs.ts';
+import { layerOf, noteLayer } from './layer.ts';
 import { ops } from './ops.ts';
 
 /**
@@ -60,13 +61,13 @@ export function makeNode<K extends OpName>(
   const info = ops[op];
   invariant(info.arity < 0 ? inputs.length > 0 : inputs.length === info.arity, `${op} takes ${info.arity} inputs`);
   const { shape, dtype } = info.infer(inputs, attrs);
-  return { id: nextId++, op, inputs, attrs, shape, dtype, structure: intern(op, attrs, shape, dtype) };
+  return noteLayer({ id: nextId++, op, inputs, attrs, shape, dtype, structure: intern(op, attrs, shape, dtype) });
 }
 
 /** A node with one input replaced by others; keeps the op and attributes. */
 export function withInputs(node: Node, inputs: readonly Node[]): Node {
   if (inputs.every((input, i) => input === node.inputs[i])) return node;
-  return { ...node, id: nextId++, inputs };
+  return noteLayer({ ...node, id: nextId++, inputs }, layerOf(node));
 }
 
 export function sourceNode(storage: Storage, shape: Shape): Node<'source'> {

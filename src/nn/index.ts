@@ -16,5 +16,5 @@ export { GRUCell, LSTMCell, RNNCell } from './recurrent-cell.ts';
 export * from './resize.ts';
 export type { LoadReport, StoredTensor } from './state.ts';
 export * from './summary.ts';
-export type { ForwardHook } from './trace.ts';
+export { type ForwardHook, withLayers } from './trace.ts';
 export * from './transformer.ts';

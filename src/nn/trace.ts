@@ -1,5 +1,6 @@
 /** What surrounds every module's forward: hooks see its output, and an error learns which layer it came from. */
 import { CambiumError, formatShape, type Shape } from '../base/index.ts';
+import { inLayer, type Layer, recordLayers } from '../graph/index.ts';
 import { Tensor } from '../tensor/index.ts';
 import type { Module } from './module.ts';
 
@@ -7,6 +8,25 @@ import type { Module } from './module.ts';
 export type ForwardHook = (path: string, module: Module, output: Tensor) => void;
 
 let active: { readonly paths: ReadonlyMap<Module, string>; readonly hook: ForwardHook } | undefined;
+
+let layers: ReadonlyMap<Module, Layer> | undefined;
+
+/** Nodes made while `body` runs remember the innermost module below `root` that made them, `loss` outside of all. */
+export function withLayers<T>(root: Module, body: () => T): T {
+  const outer = layers;
+  layers = new Map(
+    [...root.namedModules()].map(([path, module]) => [
+      module,
+      { path: path || module.constructor.name, direction: 'forward' },
+    ]),
+  );
+  recordLayers(true);
+  try {
+    return inLayer({ path: 'loss', direction: 'forward' }, body);
+  } finally {
+    layers = outer;
+  }
+}
 
 // Where an error on its way up was thrown, so that each module it passes can lengthen the path.
 const origins = new WeakMap<Error, { module: Module; inside: string; message: string; input: Shape | undefined }>();
@@ -26,7 +46,8 @@ export function withForwardHook<T>(root: Module, hook: ForwardHook, body: () => 
 export function traced(module: Module, forward: (...args: unknown[]) => Tensor, args: unknown[]): Tensor {
   let output: Tensor;
   try {
-    output = forward.apply(module, args);
+    const layer = layers?.get(module);
+    output = layer ? inLayer(layer, () => forward.apply(module, args)) : forward.apply(module, args);
   } catch (error) {
     if (error instanceof CambiumError) locate(error, module, args[0]);
     throw error;

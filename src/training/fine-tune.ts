@@ -16,7 +16,7 @@ import { makeOptimizer, makeSchedule, type OptimizerOptions, type ScheduleOption
 import { RunStopped, type SignalWatch } from './signals.ts';
 import { stepNeeds } from './step-needs.ts';
 import type { Best, EpochRecord, TrainState } from './train-state.ts';
-import { type Clip, TrainStep } from './train-step.ts';
+import { type Clip, type StepOptions, TrainStep } from './train-step.ts';
 import { trainLoop } from './trainer.ts';
 
 export interface FineTuneOptions {
@@ -171,7 +171,8 @@ function bestRestorer(end: TrainState, model: Module, store: Checkpoints | undef
 export const planFineTune = (options: FineTuneOptions, check = false): RunPlan =>
   prepare({ ...options, checkMemory: check }).plan;
 
-function prepare(options: FineTuneOptions) {
+/** Everything a training loop needs, checked and planned; for `fineTune` and what measures it. */
+export function prepare(options: FineTuneOptions) {
   const { model, data, epochs = 1, batchSize = 32, accumulate = 1, clip = {}, seed = 0 } = options;
   const {
     optimizer: optimizerOptions = { name: 'adamw', lr: 1e-3 } as const,
@@ -230,15 +231,29 @@ function prepare(options: FineTuneOptions) {
   );
   // Nothing of the planning may be left for the first step.
   planAndDiscard([]);
-  const step = new TrainStep({
+  const stepOptions: StepOptions = {
     model,
     lossOf: (batch) => autocast(precision, () => task.loss(model, batch)),
     optimizer,
     parameters,
     clip,
-  });
+  };
+  const step = new TrainStep(stepOptions);
   const evalBatchSize = evalBatch(batchSize);
-  return { task, loader, optimizer, schedule, step, plan, preprocessing, epochs, accumulate, seed, evalBatchSize };
+  return {
+    task,
+    loader,
+    optimizer,
+    schedule,
+    step,
+    stepOptions,
+    plan,
+    preprocessing,
+    epochs,
+    accumulate,
+    seed,
+    evalBatchSize,
+  };
 }
 
 /** `features.*` freezes every parameter whose name begins so; a name without `*` itself, or a module and all below it. */

@@ -22,6 +22,8 @@ export {
   saveModelFolder,
 } from './model-folder.ts';
 export { planText, type RunPlan } from './plan.ts';
+export { type ProfileOptions, profileTraining, type StepProfile } from './profile.ts';
+export { profileText } from './profile-text.ts';
 export { type ProgressOptions, terminalProgress } from './progress.ts';
 export { defineRecipe, type Recipe, type RecipeInput, recipeSchema } from './recipe.ts';
 export { loadRecipe } from './recipe-file.ts';
@@ -30,6 +32,7 @@ export { builtinRecipes } from './recipes.ts';
 export * from './run/index.ts';
 export {
   planRecipe,
+  profileRecipe,
   type ResumeRequest,
   type RunOutcome,
   type RunRequest,

@@ -14,6 +14,7 @@ import { type FineTuneOptions, type FineTuneResult, fineTune, planFineTune } fro
 import { htmlReport } from './html-report.ts';
 import { formatBytes } from './machine-memory.ts';
 import type { RunPlan } from './plan.ts';
+import { type ProfileOptions, profileTraining, requireNative, type StepProfile } from './profile.ts';
 import type { Recipe } from './recipe.ts';
 import { parseRecipe } from './recipe-parse.ts';
 import { applySettings, locateSettings, parseSetting } from './recipe-set.ts';
@@ -49,7 +50,7 @@ export async function runRecipe(recipe: Recipe, request: RunRequest & { out?: st
   const { out } = request;
   const prepared = await prepare(recipe, request);
   // A plan that does not fit leaves no folder behind.
-  planned(prepared.options, true);
+  await planned(prepared.options, true);
   const { recipe: resolved } = prepared.data;
   const head: RunHead = { recipe: resolved, data: prepared.hashes };
   const options = { keepLast: resolved.checkpoint.keepLast };
@@ -98,10 +99,20 @@ export async function planRecipe(recipe: Recipe, request: DataRequest = {}): Pro
   return planned(optionsOf(data));
 }
 
+/** Where the time of one training step of a recipe goes. @throws UnsupportedError PROFILE_NATIVE_ONLY. */
+export async function profileRecipe(recipe: Recipe, request: DataRequest & ProfileOptions = {}): Promise<StepProfile> {
+  requireNative();
+  const data = await loadRunData(recipe, request);
+  return asRecipe(() => profileTraining(optionsOf(data), request));
+}
+
+const planned = (options: FineTuneOptions, check = false): Promise<RunPlan> =>
+  asRecipe(async () => planFineTune(options, check));
+
 /** A model that does not fit its data is a mistake in the recipe. */
-function planned(options: FineTuneOptions, check = false): RunPlan {
+async function asRecipe<T>(body: () => Promise<T>): Promise<T> {
   try {
-    return planFineTune(options, check);
+    return await body();
   } catch (cause) {
     if (!(cause instanceof ShapeError)) throw cause;
     throw new ConfigError(cause.code, cause.message, { field: 'model', ...cause.details, cause });

@@ -32,7 +32,7 @@ describe('help', () => {
     expect(Math.min(...help) / Math.min(...bare)).toBeLessThan(4);
   });
 
-  it.each(['train', 'resume', 'evaluate', 'predict', 'data', 'tokenizer', 'models', 'plan', 'doctor'])(
+  it.each(['train', 'resume', 'evaluate', 'predict', 'data', 'tokenizer', 'models', 'plan', 'profile', 'doctor'])(
     '%s --help has examples',
     async (command) => {
       const { code, stdout } = await cambium([command, '--help']);
