@@ -11,6 +11,7 @@ export interface Ready {
 export class Contestant {
   readonly times: number[] = [];
   peakMB = 0;
+  plannedMB: number | undefined;
   readonly ready: Promise<Ready>;
   readonly name: string;
   readonly #child: ChildProcess;
@@ -49,8 +50,10 @@ export class Contestant {
 
   /** Milliseconds of `steps` steps; `keep` adds them to `times`. */
   async run(steps: number, keep = true): Promise<number[]> {
-    const { times, peakMB } = (await this.#ask(`run ${steps}`)) as { times: number[]; peakMB: number };
+    const answer = (await this.#ask(`run ${steps}`)) as { times: number[]; peakMB: number; plannedMB?: number };
+    const { times, peakMB, plannedMB } = answer;
     this.peakMB = peakMB;
+    this.plannedMB = plannedMB;
     if (keep) this.times.push(...times);
     return times;
   }

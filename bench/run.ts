@@ -1,13 +1,15 @@
 /**
  * Training steps of this engine and of PyTorch, alternately in one run, from the same weights and batch.
  *
- *   npm run bench -- [WORKLOAD...] [--peer eager,tuned,bf16 | --peer none] [--ours fp32,bf16] [--rounds 5] [--json FILE]
+ *   npm run bench -- [WORKLOAD...] [--peer eager,tuned,bf16 | --peer none] [--ours fp32,bf16] [--rounds 5] [--json FILE] [--write PAGE]
  *
- * CAMBIUM_PYTHON names a Python that has torch and safetensors (and transformers for BERT). Prints, for each contestant,
+ * `kernels` beside the workloads measures single kernels. --write puts the tables between the marks of a page, as in
+ * docs/benchmarks.md. CAMBIUM_PYTHON names a Python that has torch and safetensors (and transformers for BERT). Prints, for each contestant,
  * median, least and most milliseconds, samples per second, peak memory, the fraction of the physical limit, and ratios.
  * The limit is max(FLOP of the direct algorithm / measured FMA peak, 28 bytes per parameter / measured bandwidth): the
  * parameter read once forward, then it and both moments read and written by AdamW; nothing if all of that fits the cache.
  */
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +17,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { type Ceilings, measureCeilings } from './ceilings.ts';
 import { Contestant, median } from './contestant.ts';
+import type { KernelTime } from './kernels.ts';
+import { type Result, type Row, writeTables } from './table.ts';
 import { type Workload, workloads } from './workloads.ts';
 
 const { values: options, positionals } = parseArgs({
@@ -24,12 +28,14 @@ const { values: options, positionals } = parseArgs({
     ours: { type: 'string', default: 'fp32' },
     rounds: { type: 'string', default: '5' },
     json: { type: 'string' },
+    write: { type: 'string' },
   },
 });
 const list = (text: string): string[] => (text === 'none' ? [] : text.split(','));
-const chosen = positionals.length > 0 ? positionals : Object.keys(workloads);
-for (const id of chosen)
-  if (!workloads[id]) throw new Error(`no workload "${id}"; there are ${Object.keys(workloads).join(', ')}`);
+const KERNELS = 'kernels';
+const known = [...Object.keys(workloads), KERNELS];
+const chosen = positionals.length > 0 ? positionals : known;
+for (const id of chosen) if (!known.includes(id)) throw new Error(`no workload "${id}"; there are ${known.join(', ')}`);
 
 // A round of one contestant lasts about this long.
 const ROUND_MS = 1500;
@@ -37,24 +43,6 @@ const CACHE_BYTES = 32 << 20;
 const TOLERANCE = { fp32: 1e-3, bf16: 5e-2 };
 // glibc told to keep what was freed instead of giving it back to the system after every step.
 const KEEP_MEMORY = { MALLOC_MMAP_MAX_: '0', MALLOC_TRIM_THRESHOLD_: '-1', MALLOC_TOP_PAD_: '67108864' };
-
-interface Row {
-  contestant: string;
-  median: number;
-  min: number;
-  max: number;
-  samplesPerSecond: number;
-  peakMB: number;
-  ofLimit: number;
-  loss: number;
-}
-interface Result {
-  workload: string;
-  title: string;
-  limitMs: number;
-  firstStepMs: number;
-  rows: Row[];
-}
 
 function ours(id: string, precision: string, folder: string): Contestant {
   const jiti = fileURLToPath(new URL('../node_modules/.bin/jiti', import.meta.url));
@@ -108,7 +96,7 @@ async function bench(id: string, ceilings: Ceilings): Promise<Result> {
     const bytes = workload.training && parameters * 16 > CACHE_BYTES ? 28 * parameters : 0;
     const limitMs = 1000 * Math.max((workload.gflop * 1e9) / ceilings.flops, bytes / ceilings.bandwidth);
     const rows = all.map((contestant): Row => {
-      const { name, times, peakMB } = contestant;
+      const { name, times, peakMB, plannedMB } = contestant;
       const middle = median(times);
       return {
         contestant: name,
@@ -117,6 +105,7 @@ async function bench(id: string, ceilings: Ceilings): Promise<Result> {
         max: Math.max(...times),
         samplesPerSecond: (1000 * workload.samples) / middle,
         peakMB,
+        ...(plannedMB !== undefined && { plannedMB }),
         ofLimit: limitMs / middle,
         loss: losses.get(contestant) as number,
       };
@@ -148,14 +137,37 @@ console.log(
   `${new Date().toISOString().slice(0, 10)}  ${machine}; measured ${(ceilings.flops / 1e9).toFixed(0)} GFLOP/s fp32, ` +
     `${(ceilings.bf16Flops / 1e9).toFixed(0)} bf16, ${(ceilings.bandwidth / 1e9).toFixed(1)} GB/s`,
 );
-const results: Result[] = [];
-for (const id of chosen) {
-  const result = await bench(id, ceilings);
-  results.push(result);
-  print(result);
+/** In a process of their own, so that nothing of the workloads is left in memory. */
+function singleKernels(): KernelTime[] {
+  const jiti = fileURLToPath(new URL('../node_modules/.bin/jiti', import.meta.url));
+  const script = fileURLToPath(new URL('./kernels.ts', import.meta.url));
+  const { status, stdout, stderr } = spawnSync(jiti, [script], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`the kernels stopped:\n${stderr}`);
+  return stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as KernelTime);
 }
-if (options.json)
-  writeFileSync(
-    options.json,
-    `${JSON.stringify({ date: new Date().toISOString(), machine, ceilings, results }, null, 2)}\n`,
-  );
+
+const results: Result[] = [];
+let kernels: KernelTime[] = [];
+for (const id of chosen) {
+  if (id === KERNELS) {
+    kernels = singleKernels();
+    for (const { name, ms } of kernels) console.log(`${name}: ${ms.toFixed(2)} ms`);
+  } else {
+    const result = await bench(id, ceilings);
+    results.push(result);
+    print(result);
+  }
+  save();
+}
+
+/** After every workload, so that an interrupted run keeps what it measured. */
+function save(): void {
+  const date = new Date().toISOString();
+  const command = `npm run bench -- ${process.argv.slice(2).join(' ')}`;
+  const report = { date: date.slice(0, 10), machine, command, ceilings, results, kernels };
+  if (options.json) writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
+  if (options.write) writeTables(options.write, report);
+}
