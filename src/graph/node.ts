@@ -1,5 +1,5 @@
 /** The IR: immutable nodes `{ op, inputs, attrs, shape, dtype }`, checked when made. */
-import { type DType, invariant, type Shape, sizeOf, type TypedArray } from '../base/index.ts';
+import { type DType, dtypes, invariant, type Shape, sizeOf, type TypedArray } from '../base/index.ts';
 import type { Attrs, OpName } from './attrs.ts';
 import { layerOf, noteLayer } from './layer.ts';
 import { ops } from './ops.ts';
@@ -37,14 +37,47 @@ export interface Node<K extends OpName = OpName> {
 }
 
 let nextId = 0;
+let structureCount = 0;
 const structures = new Map<string, number>();
+// Most nodes have no attributes and share the shape array of an input: numbers are enough to find their structure.
+const plainStructures = new Map<number, number>();
+const shapesByText = new Map<string, number>();
+const shapeNumbers = new WeakMap<Shape, number>();
+const opNumbers = new Map(Object.keys(ops).map((op, i) => [op, i]));
+const dtypeNumbers = new Map(Object.keys(dtypes).map((dtype, i) => [dtype, i]));
+
+function shapeNumber(shape: Shape): number {
+  let number = shapeNumbers.get(shape);
+  if (number === undefined) {
+    const text = shape.join();
+    number = shapesByText.get(text);
+    if (number === undefined) {
+      number = shapesByText.size;
+      shapesByText.set(text, number);
+    }
+    shapeNumbers.set(shape, number);
+  }
+  return number;
+}
 
 function intern(op: OpName, attrs: object, shape: Shape, dtype: DType): number {
-  let key = `${op}|${dtype}|${shape.join()}`;
-  for (const name in attrs) key += `|${String((attrs as Record<string, unknown>)[name])}`;
+  const plain =
+    (shapeNumber(shape) * opNumbers.size + (opNumbers.get(op) as number)) * dtypeNumbers.size +
+    (dtypeNumbers.get(dtype) as number);
+  let text = '';
+  for (const name in attrs) text += `|${String((attrs as Record<string, unknown>)[name])}`;
+  if (text === '') {
+    let number = plainStructures.get(plain);
+    if (number === undefined) {
+      number = structureCount++;
+      plainStructures.set(plain, number);
+    }
+    return number;
+  }
+  const key = `${plain}${text}`;
   let number = structures.get(key);
   if (number === undefined) {
-    number = structures.size;
+    number = structureCount++;
     structures.set(key, number);
   }
   return number;
@@ -135,25 +168,33 @@ export function randomNode(key: Node, shape: Shape): Node<'random'> {
 export function topologicalOrder(roots: readonly Node[], replace?: (node: Node) => Node | undefined): Node[] {
   const order: Node[] = [];
   const done = new Set<Node>();
-  const stack: { node: Node; next: number }[] = [];
+  // The way down to the node looked at, and which input comes next at each of them.
+  const path: Node[] = [];
+  const next: number[] = [];
   const resolve = (node: Node): Node => replace?.(node) ?? node;
   for (const start of roots) {
     const root = resolve(start);
     if (done.has(root)) continue;
-    stack.push({ node: root, next: 0 });
     done.add(root);
-    while (stack.length > 0) {
-      const top = stack[stack.length - 1] as { node: Node; next: number };
-      const input = top.node.inputs[top.next++];
+    path.push(root);
+    next.push(0);
+    while (path.length > 0) {
+      const top = path.length - 1;
+      const node = path[top] as Node;
+      const at = next[top] as number;
+      next[top] = at + 1;
+      const input = node.inputs[at];
       if (input === undefined) {
-        order.push(top.node);
-        stack.pop();
+        order.push(node);
+        path.pop();
+        next.pop();
         continue;
       }
       const child = resolve(input);
       if (done.has(child)) continue;
       done.add(child);
-      stack.push({ node: child, next: 0 });
+      path.push(child);
+      next.push(0);
     }
   }
   return order;

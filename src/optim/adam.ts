@@ -1,7 +1,7 @@
 /** Adam and AdamW, with PyTorch's formulas and defaults. */
 import type { Tensor, Variable } from '../tensor/index.ts';
 import type { OptimizerParameters } from './groups.ts';
-import { type BaseOptions, input, inRange, Optimizer, type UpdateContext } from './optimizer.ts';
+import { type BaseOptions, inRange, Optimizer, type UpdateContext } from './optimizer.ts';
 
 export interface AdamOptions extends BaseOptions {
   /** Decay of the running mean of gradients and of their squares. */
@@ -29,7 +29,7 @@ abstract class AdamBase extends Optimizer<AdamOptions> {
     p: Variable,
     grad: Tensor,
     { betas: [b1, b2], eps }: AdamOptions,
-    { lr, step }: UpdateContext,
+    { lr, step, input }: UpdateContext,
   ): Tensor {
     const [mean, square] = [this.stateOf(p, 'exp_avg'), this.stateOf(p, 'exp_avg_sq')];
     const m = mean.add(grad.sub(mean).mul(1 - b1));
@@ -38,9 +38,9 @@ abstract class AdamBase extends Optimizer<AdamOptions> {
     square.assign(v);
     const denominator = v
       .sqrt()
-      .mul(input(1 / Math.sqrt(1 - b2 ** step)))
+      .mul(input('1 / sqrt(1 - beta2^t)', 1 / Math.sqrt(1 - b2 ** step)))
       .add(eps);
-    return m.mul(input(lr / (1 - b1 ** step))).div(denominator);
+    return m.mul(input('lr / (1 - beta1^t)', lr / (1 - b1 ** step))).div(denominator);
   }
 }
 
@@ -62,7 +62,7 @@ export class AdamW extends AdamBase {
   }
   protected update(p: Variable, grad: Tensor, options: AdamOptions, context: UpdateContext): Tensor {
     const { weightDecay } = options;
-    const shrunk = weightDecay > 0 ? p.mul(input(1 - context.lr * weightDecay)) : p;
+    const shrunk = weightDecay > 0 ? p.mul(context.input('1 - lr decay', 1 - context.lr * weightDecay)) : p;
     return shrunk.sub(this.move(p, grad, options, context));
   }
 }

@@ -12,11 +12,16 @@ export interface BaseOptions {
 
 export type Group<Options> = { params: readonly Variable[] } & Options;
 
-/** What an update may depend on besides gradients and state. Pass it through `scalar`, so that a new value compiles nothing. */
+/** What an update may depend on besides gradients and state. */
 export interface UpdateContext {
   readonly lr: number;
   /** Updates of this parameter, this one included: 1 at first. */
   readonly step: number;
+  /**
+   * A number that changes from step to step, as an input of the program, so that a new value compiles nothing. Parameters
+   * with the same context share the input of one name.
+   */
+  input(name: string, value: number): Tensor;
 }
 
 /** How far an optimizer is: the part of its state that is plain JSON. */
@@ -79,13 +84,22 @@ export abstract class Optimizer<Options extends BaseOptions = BaseOptions> {
   /** Applies `.grad` of every trainable parameter that has one. The new values exist after the next flush. */
   step(): void {
     this.stepCount++;
-    for (const group of this.groups)
+    for (const group of this.groups) {
+      const contexts = new Map<number, UpdateContext>();
       for (const p of group.params) {
         const missed = this.#missed.get(p) ?? 0;
-        if (p.grad && p.requiresGrad)
-          p.assign(this.update(p, p.grad, group, { lr: group.lr, step: this.stepCount - missed }));
-        else this.#missed.set(p, missed + 1);
+        if (!p.grad || !p.requiresGrad) {
+          this.#missed.set(p, missed + 1);
+          continue;
+        }
+        let context = contexts.get(missed);
+        if (!context) {
+          context = updateContext(group.lr, this.stepCount - missed);
+          contexts.set(missed, context);
+        }
+        p.assign(this.update(p, p.grad, group, context));
       }
+    }
   }
 
   zeroGrad(): void {
@@ -166,8 +180,21 @@ export abstract class Optimizer<Options extends BaseOptions = BaseOptions> {
   }
 }
 
-/** A number as an input of the program. */
-export const input = (value: number): Tensor => scalar(value);
+function updateContext(lr: number, step: number): UpdateContext {
+  const inputs = new Map<string, Tensor>();
+  return {
+    lr,
+    step,
+    input(name, value) {
+      let tensor = inputs.get(name);
+      if (!tensor) {
+        tensor = scalar(value);
+        inputs.set(name, tensor);
+      }
+      return tensor;
+    },
+  };
+}
 
 export function inRange(field: string, value: number, low: number, high: number): void {
   if (!(value >= low && value <= high))

@@ -2,7 +2,7 @@
 import { ArgumentError } from '../base/index.ts';
 import type { Tensor, Variable } from '../tensor/index.ts';
 import type { OptimizerParameters } from './groups.ts';
-import { type BaseOptions, input, inRange, Optimizer, type UpdateContext } from './optimizer.ts';
+import { type BaseOptions, inRange, Optimizer, type UpdateContext } from './optimizer.ts';
 
 export interface SGDOptions extends BaseOptions {
   momentum: number;
@@ -33,14 +33,14 @@ export class SGD extends Optimizer<SGDOptions> {
     return momentum > 0 ? ['momentum_buffer'] : [];
   }
 
-  protected update(p: Variable, grad: Tensor, options: SGDOptions, { lr, step }: UpdateContext): Tensor {
+  protected update(p: Variable, grad: Tensor, options: SGDOptions, { lr, step, input }: UpdateContext): Tensor {
     const { momentum, dampening, nesterov, weightDecay } = options;
-    const rate = input(lr);
+    const rate = input('lr', lr);
     const g = weightDecay > 0 ? grad.add(p.mul(weightDecay)) : grad;
     if (momentum === 0) return p.sub(g.mul(rate));
     const velocity = this.stateOf(p, 'momentum_buffer');
     // The first gradient enters whole; as an input, so that the second step is the same program.
-    const share = dampening === 0 ? g : g.mul(input(step === 1 ? 1 : 1 - dampening));
+    const share = dampening === 0 ? g : g.mul(input('share', step === 1 ? 1 : 1 - dampening));
     const v = velocity.mul(momentum).add(share);
     velocity.assign(v);
     return p.sub((nesterov ? g.add(v.mul(momentum)) : v).mul(rate));

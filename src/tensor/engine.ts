@@ -123,18 +123,22 @@ async function submit(nodes: readonly Node[]): Promise<unknown> {
     failure = undefined;
     throw error;
   }
-  const unborn = order(takeRequest(nodes)).filter((node) => initial.has(node));
+  let request = takeRequest(nodes);
+  let reached = order(request);
+  const unborn = reached.filter((node) => initial.has(node));
   if (unborn.length > 0) {
     const owners = unborn.map((node) => initial.get(node) as Assignable);
     for (const node of unborn) initial.delete(node);
-    execute({ wanted: [], owners, values: unborn, checks: [] }).catch(() => {});
+    const born = { wanted: [], owners, values: unborn, checks: [] };
+    execute(born, order(born)).catch(() => {});
+    request = takeRequest(nodes);
+    reached = order(request);
   }
-  const request = takeRequest(nodes);
   // A value assigned before the first was ever computed: nothing may write the first over it later.
   for (const { before } of pending.values()) initial.delete(before);
   pending.clear();
   checks = [];
-  return request.wanted.length + request.owners.length > 0 ? execute(request) : tail;
+  return request.wanted.length + request.owners.length > 0 ? execute(request, reached) : tail;
 }
 
 /** Inputs first; stops at values already in memory and checks that those are still the ones meant. */
@@ -157,9 +161,9 @@ function order(request: Request, replace = (node: Node): Node | undefined => rea
   return nodes;
 }
 
-function execute(request: Request): Promise<unknown> {
+/** Runs `nodes`, the request's in order. */
+function execute(request: Request, nodes: readonly Node[]): Promise<unknown> {
   const { wanted, owners, values } = request;
-  const nodes = order(request);
   const { key, storages } = programKey(nodes, request);
   const { executable } = findProgram(key) ?? compileProgram(key, nodes, request);
 
@@ -211,7 +215,8 @@ function programKey(nodes: readonly Node[], request: Request): { key: number[]; 
     return number;
   };
   const index = new Map<Node, number>();
-  const at = (node: Node): number => index.get(realized.get(node) ?? node) as number;
+  // A value computed before stands here as the source that replaced it.
+  const at = (node: Node): number => index.get(node) ?? (index.get(realized.get(node) as Node) as number);
   const key: number[] = [];
   for (const node of nodes) {
     index.set(node, index.size);
