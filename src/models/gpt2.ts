@@ -183,7 +183,7 @@ export class GPT2 extends Module {
       embdPdrop: 0.1,
       attnPdrop: 0.1,
       layerNormEpsilon: 1e-5,
-      ...options,
+      ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)),
     };
     const { nEmbd, nHead } = this.options;
     if (nEmbd % nHead !== 0)

@@ -223,6 +223,10 @@ describe('GPT-2 agrees with transformers', () => {
     expect(await draw(2, true)).not.toEqual(first);
   });
 
+  test('an option that is undefined keeps its default', () => {
+    expect(new GPT2({ ...options, layerNormEpsilon: undefined } as object).options.layerNormEpsilon).toBe(1e-5);
+  });
+
   test('refuses more tokens than positions, empty prompts and strange options', async () => {
     const model = new GPT2(options);
     await expect(generate(model, [1], { maxNewTokens: 24 })).rejects.toThrow(
