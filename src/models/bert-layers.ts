@@ -143,6 +143,10 @@ class SelfAttention extends Module {
     this.#heads = options.numAttentionHeads;
     this.#dropout = options.attentionProbsDropoutProb;
   }
+  override get drawsRandom(): boolean {
+    return this.#dropout > 0;
+  }
+
   forward(x: Tensor, mask?: Tensor): Tensor {
     const [n, t, hidden] = x.shape as [number, number, number];
     const heads = (y: Tensor): Tensor => y.reshape(n, t, this.#heads, -1).permute(0, 2, 1, 3); // (B, heads, T, d)

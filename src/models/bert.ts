@@ -18,6 +18,7 @@ import {
   resolveBertOptions,
 } from './bert-layers.ts';
 import { choiceOption, integerOption, probabilityOption, registerModel } from './registry.ts';
+import type { ModelStructure } from './structure.ts';
 
 export type { BertInput, BertOptions } from './bert-layers.ts';
 
@@ -47,11 +48,21 @@ export class BertModel extends Module {
     return this.encoder.forward(this.embeddings.forward(input.inputIds, input.tokenTypeIds), keyMask(input));
   }
 
+  /** Embeddings, blocks, pooler. */
+  stages(path = 'bert'): string[][] {
+    const blocks = [...this.encoder.layer].map((_, i) => [`${path}.encoder.layer.${i}`]);
+    return [[`${path}.embeddings`], ...blocks, ...(this.pooler ? [[`${path}.pooler`]] : [])];
+  }
+
   /** What the pooler makes of `forward`'s result; needs a model built with one. */
   pooled(features: Tensor): Tensor {
     return (this.pooler as BertPooler).forward(features);
   }
 }
+
+// Tied to the word embeddings, computed, or of another task.
+const bertOtherHeads =
+  /^cls\.predictions\.decoder\.|position_ids$|^cls\.seq_relationship\.|^(bert\.)?pooler\.|^classifier\./;
 
 /** The tables that decode tokens are those that encode them; only a bias is added. */
 class Predictions extends Module {
@@ -97,6 +108,10 @@ export class BertForMaskedLM extends Module {
     return this.logits(this.bert.forward(x));
   }
 
+  structure(): ModelStructure {
+    return { stages: [...this.bert.stages(), ['cls']], otherHeads: bertOtherHeads };
+  }
+
   /** Logits of features (..., hidden): of all positions, or of those gathered because they were masked. */
   logits(features: Tensor): Tensor {
     return this.cls.forward(features, this.bert.embeddings.wordEmbeddings.weight);
@@ -119,6 +134,18 @@ abstract class Classifier extends Module {
     this.bert = new BertModel(options, { pooler });
     this.dropout = new Dropout(classifierDropout ?? this.bert.options.hiddenDropoutProb);
     this.classifier = bertLinear(this.bert.options.hiddenSize, numClasses, this.bert.options);
+  }
+
+  structure(): ModelStructure {
+    const { options } = this.bert;
+    return {
+      stages: [...this.bert.stages(), ['dropout', 'classifier']],
+      head: 'classifier',
+      makeHead: (classes) => bertLinear(options.hiddenSize, classes, options),
+      // Pre-training may have had neither, and a head for masked words or the next sentence instead.
+      mayBeNew: ['bert.pooler'],
+      otherHeads: /^cls\.|position_ids$|^(bert\.)?pooler\.|^qa_outputs\./,
+    };
   }
 }
 

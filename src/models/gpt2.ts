@@ -5,6 +5,7 @@
 import { ArgumentError, formatShape, ShapeError } from '../base/index.ts';
 import { Dropout, Embedding, gelu, init, LayerNorm, Module, ModuleList } from '../nn/index.ts';
 import { attention, type Tensor, type Variable, zeros } from '../tensor/index.ts';
+import type { ModelStructure } from './structure.ts';
 
 /** transformers' GPT2Config in camelCase, with its defaults: the 124 M model. */
 export interface GPT2Options {
@@ -67,6 +68,10 @@ class SelfAttention extends Module {
     this.cProj = new Projection(nEmbd, nEmbd, STD / Math.sqrt(2 * nLayer));
     this.residDropout = new Dropout(options.residPdrop);
     this.#options = options;
+  }
+
+  override get drawsRandom(): boolean {
+    return this.#options.attnPdrop > 0;
   }
 
   forward(x: Tensor, layer = 0, remember?: Remember): Tensor {
@@ -196,6 +201,15 @@ export class GPT2 extends Module {
 
   forward(tokens: Tensor, positions?: Tensor, remember?: Remember): Tensor {
     return this.logits(this.transformer.forward(tokens, positions, remember));
+  }
+
+  /** Embeddings, blocks, norm; the head is the token table. */
+  structure(): ModelStructure {
+    const blocks = [...this.transformer.h].map((_, i) => [`transformer.h.${i}`]);
+    return {
+      stages: [['transformer.wte', 'transformer.wpe', 'transformer.drop'], ...blocks, ['transformer.ln_f']],
+      otherHeads: /^lm_head\.weight$|\.attn\.(bias|masked_bias)$/,
+    };
   }
 
   /** Logits of features (..., nEmbd). */

@@ -3,6 +3,7 @@ import { ArgumentError, ConfigError, formatShape, ShapeError } from '../base/ind
 import { Dropout, Embedding, Linear, LSTM, Module, type RecurrentInput } from '../nn/index.ts';
 import { Tensor, tensor } from '../tensor/index.ts';
 import { choiceOption, integerOption, probabilityOption, registerModel } from './registry.ts';
+import type { ModelStructure } from './structure.ts';
 
 export interface LSTMClassifierOptions {
   vocabSize: number;
@@ -88,6 +89,15 @@ export class LSTMClassifier extends Module {
       const counts = lengths instanceof Tensor ? lengths : tensor(Int32Array.from(lengths), { shape: [batch] });
       return total.div(counts.cast('f32').reshape([batch, 1]));
     }
+  }
+
+  structure(): ModelStructure {
+    // One dropout before the LSTM and before the head.
+    return {
+      stages: [['embedding'], ['dropout', 'lstm'], ['fc']],
+      head: 'fc',
+      makeHead: (classes) => new Linear(this.fc.inFeatures, classes),
+    };
   }
 
   /** Final states of the last layer, its directions side by side. */

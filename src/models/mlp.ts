@@ -2,6 +2,7 @@
 import { Flatten, Linear, Module, ReLU, Sequential } from '../nn/index.ts';
 import type { Tensor } from '../tensor/index.ts';
 import { integerOption, registerModel } from './registry.ts';
+import { type ModelStructure, sequentialStages } from './structure.ts';
 
 /** (N, C, H, W) with C * H * W = inFeatures -> hidden, ReLU -> (N, numClasses). */
 export class MLP extends Module {
@@ -22,6 +23,14 @@ export class MLP extends Module {
   }
   forward(x: Tensor): Tensor {
     return this.layers.forward(x);
+  }
+  structure(): ModelStructure {
+    const { inFeatures } = this.layers.layers[3] as Linear;
+    return {
+      stages: sequentialStages('layers', this.layers),
+      head: 'layers.3',
+      makeHead: (classes) => new Linear(inFeatures, classes),
+    };
   }
 }
 

@@ -3,6 +3,7 @@ import { ConfigError } from '../base/index.ts';
 import { Conv2d, Dropout, Linear, MaxPool2d, Module } from '../nn/index.ts';
 import type { Tensor } from '../tensor/index.ts';
 import { integerOption, probabilityOption, registerModel } from './registry.ts';
+import type { ModelStructure } from './structure.ts';
 
 // Two 3x3 convolutions and a pooling leave one pixel.
 const MIN_SIZE = 6;
@@ -53,6 +54,14 @@ export class MnistCnn extends Module {
     h = this.dropout1.forward(this.pool.forward(h)).flatten(1);
     h = this.dropout2.forward(this.fc1.forward(h).relu()); // (N, 128)
     return this.fc2.forward(h);
+  }
+
+  structure(): ModelStructure {
+    return {
+      stages: [['conv1'], ['conv2'], ['dropout1', 'fc1'], ['dropout2', 'fc2']],
+      head: 'fc2',
+      makeHead: (classes) => new Linear(128, classes),
+    };
   }
 }
 

@@ -5,6 +5,7 @@
 import { AdaptiveAvgPool2d, BatchNorm2d, Conv2d, init, Linear, MaxPool2d, Module, Sequential } from '../nn/index.ts';
 import type { Tensor } from '../tensor/index.ts';
 import { choiceOption, integerOption, registerModel } from './registry.ts';
+import type { ModelStructure } from './structure.ts';
 
 /** How a block's input is brought to the shape of its output: 1x1 convolution and norm, or every second pixel and zero channels. */
 export type ResNetShortcut = 'projection' | 'pad';
@@ -183,6 +184,20 @@ export class ResNet extends Module {
 
   forward(x: Tensor): Tensor {
     return ((this.fc ?? this.linear) as Linear).forward(this.avgpool.forward(this.features(x)).flatten(1));
+  }
+
+  /** Stem, blocks, head. */
+  structure(): ModelStructure {
+    const head = this.fc ? 'fc' : 'linear';
+    const { inFeatures } = (this.fc ?? this.linear) as Linear;
+    const blocks = [this.layer1, this.layer2, this.layer3, this.layer4].flatMap((stage, i) =>
+      (stage?.layers ?? []).map((_, j) => [`layer${i + 1}.${j}`]),
+    );
+    return {
+      stages: [['conv1', 'bn1'], ...blocks, [head]],
+      head,
+      makeHead: (classes) => new Linear(inFeatures, classes),
+    };
   }
 }
 

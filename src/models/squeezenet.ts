@@ -2,6 +2,7 @@
 import { AdaptiveAvgPool2d, Conv2d, Dropout, init, MaxPool2d, Module, ReLU, Sequential } from '../nn/index.ts';
 import { concat, normal, type Tensor, zeros } from '../tensor/index.ts';
 import { integerOption, probabilityOption, registerModel } from './registry.ts';
+import { type ModelStructure, sequentialStages } from './structure.ts';
 
 export interface SqueezeNetOptions {
   numClasses?: number;
@@ -14,6 +15,12 @@ export interface SqueezeNetOptions {
 function conv(from: number, to: number, kernel: number, options: { stride?: number; padding?: number } = {}): Conv2d {
   const layer = new Conv2d(from, to, kernel, options);
   layer.reset(init.kaimingUniform(layer.weight.shape), zeros([to]));
+  return layer;
+}
+
+function lastConv(classes: number): Conv2d {
+  const layer = new Conv2d(512, classes, 1);
+  layer.reset(normal(layer.weight.shape, { std: 0.01 }), zeros([classes]));
   return layer;
 }
 
@@ -61,13 +68,16 @@ export class SqueezeNet extends Module {
       new Fire(384, 64, 256),
       new Fire(512, 64, 256),
     );
-    const last = new Conv2d(512, numClasses, 1);
-    last.reset(normal(last.weight.shape, { std: 0.01 }), zeros([numClasses]));
-    this.classifier = new Sequential(new Dropout(dropout), last, new ReLU(), new AdaptiveAvgPool2d(1));
+    this.classifier = new Sequential(new Dropout(dropout), lastConv(numClasses), new ReLU(), new AdaptiveAvgPool2d(1));
   }
 
   forward(x: Tensor): Tensor {
     return this.classifier.forward(this.features.forward(x)).flatten(1);
+  }
+
+  structure(): ModelStructure {
+    const stages = [...sequentialStages('features', this.features), ...sequentialStages('classifier', this.classifier)];
+    return { stages, head: 'classifier.1', makeHead: lastConv };
   }
 }
 

@@ -14,6 +14,7 @@ import {
 } from '../nn/index.ts';
 import { normal, type Tensor, zeros } from '../tensor/index.ts';
 import { choiceOption, integerOption, probabilityOption, registerModel } from './registry.ts';
+import { type ModelStructure, sequentialStages } from './structure.ts';
 
 export interface VGGOptions {
   numClasses?: number;
@@ -99,6 +100,16 @@ export class VGG extends Module {
     this.#checkSize(x);
     const h = this.avgpool.forward(this.features.forward(x)); // (N, 512, 7, 7), or (N, 512, 1, 1) where pooled
     return this.classifier.forward(h.flatten(1));
+  }
+
+  structure(): ModelStructure {
+    const last = this.classifier.layers.length - 1;
+    const { inFeatures } = this.classifier.layers[last] as Linear;
+    return {
+      stages: [...sequentialStages('features', this.features), ...sequentialStages('classifier', this.classifier)],
+      head: `classifier.${last}`,
+      makeHead: (classes) => (last === 1 ? new Linear(inFeatures, classes) : affine(inFeatures, classes)),
+    };
   }
 
   // Fails before the pooling that would, with the way out for the picture rather than for the layer.

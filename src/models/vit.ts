@@ -6,6 +6,7 @@ import { ArgumentError, ConfigError, formatShape, ShapeError } from '../base/ind
 import { Conv2d, Dropout, gelu, init, LayerNorm, Linear, Module, ModuleList } from '../nn/index.ts';
 import { attention, concat, type Tensor, type Variable, zeros } from '../tensor/index.ts';
 import { integerOption, probabilityOption, registerModel } from './registry.ts';
+import type { ModelStructure } from './structure.ts';
 
 export interface ViTOptions {
   numClasses?: number;
@@ -205,6 +206,22 @@ export class ViT extends Module {
 
   forward(x: Tensor): Tensor {
     return this.classifier.forward(this.vit.forward(x).slice(1, 0, 1).squeeze(1));
+  }
+
+  /** Embeddings, blocks (the last with the norm behind it), head. */
+  structure(): ModelStructure {
+    const { inFeatures } = this.classifier;
+    const last = this.vit.encoder.layer.length - 1;
+    const blocks = [...this.vit.encoder.layer].map((_, i) => {
+      const block = `vit.encoder.layer.${i}`;
+      return i === last ? [block, 'vit.layernorm'] : [block];
+    });
+    return {
+      stages: [['vit.embeddings'], ...blocks, ['classifier']],
+      head: 'classifier',
+      makeHead: (classes) => linear(inFeatures, classes),
+      otherHeads: /^(decoder\.|lm_head\.|pooler\.|vit\.pooler\.)/,
+    };
   }
 }
 

@@ -173,6 +173,9 @@ export class Dropout extends Module {
   forward(x: Tensor): Tensor {
     return dropout(x, this.p, this.training);
   }
+  override get drawsRandom(): boolean {
+    return this.p > 0;
+  }
   override describe(): string {
     return `p=${this.p}`;
   }

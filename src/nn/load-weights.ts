@@ -5,11 +5,13 @@
 import { DataError, formatShape, printable, type Shape, sizeOf } from '../base/index.ts';
 import { type HostArray, type ReadWeightsOptions, readWeights } from '../io/index.ts';
 import type { Module } from './module.ts';
-import type { LoadReport } from './state.ts';
+import type { Allowances, LoadReport } from './state.ts';
 
 export interface LoadWeightsOptions extends ReadWeightsOptions {
   /** Every tensor of both sides must match, by name and shape after adapting; true unless told. */
-  strict?: boolean;
+  strict?: boolean | Allowances;
+  /** Tensors of the model that stay as they are where the weights have another shape: a head of other classes. */
+  replace?: (name: string) => boolean;
   /** Renames tensors of the file before the usual renames; undefined drops one. */
   rename?: (name: string) => string | undefined;
   /** What a first convolution from 3 to n channels gets: the mean over channels (input scale kept), or their sum. */
@@ -46,7 +48,7 @@ export async function loadWeights(
 export function loadTensors(
   module: Module,
   tensors: ReadonlyMap<string, HostArray>,
-  { strict = true, rename, channels = 'mean', adapt = true }: LoadWeightsOptions = {},
+  { strict = true, replace, rename, channels = 'mean', adapt = true }: LoadWeightsOptions = {},
 ): WeightsReport {
   const own = module.stateDict();
   const chosen = new Map<string, HostArray>();
@@ -73,7 +75,18 @@ export function loadTensors(
   // The counter of batch norm steers only a momentum of None; models without it lose nothing.
   for (const name of [...chosen.keys()])
     if (name.endsWith('num_batches_tracked') && !own.has(name)) chosen.delete(name);
-  return { ...module.loadStateDict(chosen, { strict }), adapted, renamed, files: [] };
+  const replaced = [...chosen].flatMap(([name, { shape }]) => {
+    const want = own.get(name)?.shape;
+    return want && String(want) !== String(shape) && replace?.(name) ? [name] : [];
+  });
+  for (const name of replaced) chosen.delete(name);
+  const { missing, unused } = strict === true || strict === false ? ({} as Allowances) : strict;
+  const allowed =
+    strict === false
+      ? false
+      : { missing: (name: string) => replaced.includes(name) || (missing?.(name) ?? false), unused };
+  const report = module.loadStateDict(chosen, { strict: allowed });
+  return { ...report, unused: [...report.unused, ...replaced], adapted, renamed, files: [] };
 }
 
 const PREFIXES = ['module.', 'model.', 'bert.', 'transformer.', 'backbone.', '_orig_mod.'];

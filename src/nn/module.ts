@@ -4,7 +4,7 @@
  */
 import { ArgumentError, nearest } from '../base/index.ts';
 import { type Tensor, Variable } from '../tensor/index.ts';
-import { type LoadReport, loadState, type StoredTensor } from './state.ts';
+import { type Allowances, type LoadReport, loadState, type StoredTensor } from './state.ts';
 import { type ForwardHook, traced, withForwardHook } from './trace.ts';
 
 /** A variable with its state-dict key. */
@@ -98,11 +98,12 @@ export abstract class Module {
 
   /**
    * Copies tensors (of a weight file, or another module's `stateDict()`) into this model. `strict`, the default, throws
-   * DataError unless every tensor fits and none is missing or left over; nothing is changed then.
+   * DataError unless every tensor fits and none is missing or left over (or may be, by the functions given instead of true);
+   * nothing is changed then.
    */
   loadStateDict(
     tensors: ReadonlyMap<string, StoredTensor | Tensor>,
-    { strict = true }: { strict?: boolean } = {},
+    { strict = true }: { strict?: boolean | Allowances } = {},
   ): LoadReport {
     return loadState(this.stateDict(), tensors, strict);
   }
@@ -147,6 +148,15 @@ export abstract class Module {
   /** Calls `hook` after the forward of this module and every one below it, while `body` runs. */
   withForwardHook<T>(hook: ForwardHook, body: () => T): T {
     return withForwardHook(this, hook, body);
+  }
+
+  /** Whether its own forward draws random numbers in training: dropout with p > 0. */
+  get drawsRandom(): boolean {
+    return false;
+  }
+  /** Whether its own forward moves buffers in training: batch norm that is not frozen. */
+  get movesStatistics(): boolean {
+    return false;
   }
 
   /** Arguments worth printing, e.g. `64 -> 128, kernel 3x3`. */

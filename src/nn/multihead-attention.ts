@@ -85,6 +85,10 @@ export class MultiheadAttention extends Module {
     this.outProj.bias?.initialize(zeros([embedDim]));
   }
 
+  override get drawsRandom(): boolean {
+    return this.dropout > 0;
+  }
+
   /**
    * query (Tq, B, embedDim), key (Tk, B, kdim), value (Tk, B, vdim) -> (Tq, B, embedDim), or batches first. Without key and
    * value: self-attention. Throws ShapeError or DTypeError for inputs or masks that do not fit.

@@ -26,6 +26,8 @@ abstract class BatchNorm extends Module {
   readonly numFeatures: number;
   readonly eps: number;
   readonly momentum: number;
+  /** Answers as in evaluation also in training, and leaves the running statistics alone; see `freezeBatchNorm`. */
+  frozen = false;
   protected abstract readonly ranks: readonly number[];
 
   constructor(numFeatures: number, { eps = 1e-5, momentum = 0.1, affine = true }: BatchNormOptions = {}) {
@@ -46,7 +48,8 @@ abstract class BatchNorm extends Module {
 
   forward(x: Tensor): Tensor {
     this.#check(x);
-    if (!this.training) return batchNorm(x, this.runningMean, this.runningVar, this.weight, this.bias, this.eps);
+    if (!this.training || this.frozen)
+      return batchNorm(x, this.runningMean, this.runningVar, this.weight, this.bias, this.eps);
     const axes = x.shape.map((_, i) => i).filter((i) => i !== 1);
     const count = x.size / this.numFeatures;
     if (count <= 1)
@@ -82,9 +85,29 @@ abstract class BatchNorm extends Module {
     this.numBatchesTracked.assign(this.numBatchesTracked.add(1));
   }
 
+  override get movesStatistics(): boolean {
+    return !this.frozen;
+  }
+
   override describe(): string {
     return String(this.numFeatures);
   }
+}
+
+/**
+ * Freezes every batch norm of a model: running statistics and affine parameters stay as they are, and training uses them
+ * as evaluation does. For tuning with small batches, and for trunks whose features are kept. Returns the layers' paths.
+ */
+export function freezeBatchNorm(model: Module): string[] {
+  const found = [...model.namedModules()].filter(
+    (entry): entry is [string, BatchNorm] => entry[1] instanceof BatchNorm,
+  );
+  for (const [, layer] of found) {
+    layer.frozen = true;
+    if (layer.weight) layer.weight.requiresGrad = false;
+    if (layer.bias) layer.bias.requiresGrad = false;
+  }
+  return found.map(([path]) => path);
 }
 
 /** Batch norm over (N, C) or (N, C, L). */

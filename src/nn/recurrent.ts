@@ -96,6 +96,10 @@ export abstract class Recurrent extends Module {
       }
   }
 
+  override get drawsRandom(): boolean {
+    return this.dropout > 0 && this.numLayers > 1;
+  }
+
   /** 2 if bidirectional, else 1. */
   get directions(): number {
     return this.bidirectional ? 2 : 1;

@@ -21,11 +21,19 @@ export interface LoadReport {
   mismatched: { name: string; expected: Shape; got: Shape }[];
 }
 
+/** Differences that `strict` lets pass. */
+export interface Allowances {
+  /** The weights may lack this tensor of the model. */
+  readonly missing?: (name: string) => boolean;
+  /** The model may lack this tensor of the weights. */
+  readonly unused?: (name: string) => boolean;
+}
+
 /** Copies `tensors` over `own`. Throws DataError, before anything changes, when `strict` and the names or shapes differ. */
 export function loadState(
   own: ReadonlyMap<string, Variable>,
   tensors: ReadonlyMap<string, StoredTensor | Tensor>,
-  strict: boolean,
+  strict: boolean | Allowances,
 ): LoadReport {
   const report: LoadReport = { loaded: [], missing: [], unused: [], mismatched: [] };
   for (const [name, variable] of own) {
@@ -36,7 +44,17 @@ export function loadState(
     else report.loaded.push(name);
   }
   for (const name of tensors.keys()) if (!own.has(name)) report.unused.push(name);
-  if (strict) refuse(report, own);
+  if (strict) {
+    const { missing = () => false, unused = () => false } = strict === true ? {} : strict;
+    refuse(
+      {
+        ...report,
+        missing: report.missing.filter((name) => !missing(name)),
+        unused: report.unused.filter((name) => !unused(name)),
+      },
+      own,
+    );
+  }
   for (const name of report.loaded) {
     const stored = tensors.get(name) as StoredTensor | Tensor;
     const variable = own.get(name) as Variable;

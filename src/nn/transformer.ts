@@ -68,6 +68,9 @@ abstract class TransformerLayer extends Module {
   protected drop(x: Tensor): Tensor {
     return dropout(x, this.dropout, this.training);
   }
+  override get drawsRandom(): boolean {
+    return this.dropout > 0;
+  }
 }
 
 /** Self-attention, then a two-layer perceptron, each with a residual connection and layer norm. */
