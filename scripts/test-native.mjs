@@ -1,7 +1,7 @@
 // Runs the engine's own C++ tests, plain and then under AddressSanitizer and UBSan.
 //
-//   node scripts/test-native.mjs [--plain | --tsan] [--ops]
-//   --plain: no sanitizers; --tsan: under ThreadSanitizer alone; --ops: the op tables too (not under ThreadSanitizer,
+//   node scripts/test-native.mjs [--plain | --tsan] [--ops] [--full]
+//   --full: every case of the kernel tests under sanitizers too, not every third; --plain: no sanitizers; --tsan: under ThreadSanitizer alone; --ops: the op tables too (not under ThreadSanitizer,
 //   which only instruments whole programs, not an addon of Node)
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
@@ -43,12 +43,13 @@ for (const { name, folder, flags, env } of builds) {
   if (built.status !== 0) process.exit(1);
   const tests = `${root}build/${folder}/test`;
   for (const test of readdirSync(tests).sort()) run(`${name} ${test}`, `${tests}/${test}`, [], tsan ? env : {});
+  const sample = flags.length > 0 && !options.has('--full') ? ['--', '3'] : [];
   // These hold all instruction sets in one program and are built by a script of their own.
   for (const test of ['gemm_test', 'conv_test'])
     run(
       `${name} ${test}`,
       'sh',
-      ['native/test/gemm_build.sh', test, ...(tsan ? ['tsan'] : flags.length > 0 ? ['asan'] : [])],
+      ['native/test/gemm_build.sh', test, ...(tsan ? ['tsan'] : flags.length > 0 ? ['asan'] : []), ...sample],
       {
         ...(tsan ? env : {}),
         CAMBIUM_TEST_OUT: `${root}build/kernel-tests`,

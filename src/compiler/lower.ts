@@ -14,6 +14,7 @@ import { type Interval, planMemory } from './memory.ts';
 import { overlapAdd } from './overlap.ts';
 import type { Fused, NativeProgram, Step } from './program.ts';
 import { recompute } from './recompute.ts';
+import { DepthFirst, freeEarly, type Unit } from './schedule.ts';
 import { simplify } from './simplify.ts';
 import { isContiguous, joinViews, throughMovement, type View, wholeView } from './view.ts';
 
@@ -23,17 +24,8 @@ export interface PassOptions {
   epilogues?: boolean;
   /** Compute cheap values again in the kernel that wants them where that saves more memory traffic than it costs. */
   recomputation?: boolean;
-}
-
-/** Something that runs as one or a few steps and makes the values of `makes`. */
-interface Unit {
-  readonly makes: readonly Node[];
-  /** Contiguous values it reads from memory. */
-  readonly reads: Set<Node>;
-  readonly group?: Group;
-  /** A strided view to be made contiguous, or a pad or concat. */
-  readonly move?: Node;
-  readonly check?: { node: Node; id: number };
+  /** Run what frees memory as soon as it can. */
+  freeEarly?: boolean;
 }
 
 export interface Lowered {
@@ -59,7 +51,7 @@ class Lowering {
   readonly #groupOf: ReadonlyMap<Node, Group>;
   readonly #inputOf = new Map<Storage, number>();
 
-  readonly #units: Unit[] = [];
+  #units: Unit[] = [];
   readonly #maker = new Map<Node, Unit>();
   readonly #views = new Map<Node, View>();
 
@@ -71,8 +63,11 @@ class Lowering {
   readonly #steps: Step[] = [];
   #scratch = 0;
 
-  constructor(graph: Graph, { epilogues = true, recomputation = true }: PassOptions) {
+  readonly #freeEarly: boolean;
+
+  constructor(graph: Graph, { epilogues = true, recomputation = true, freeEarly = true }: PassOptions) {
     this.#graph = graph;
+    this.#freeEarly = freeEarly;
     const roots = simplify(overlapAdd(channelsLast(simplify([...graph.outputs, ...graph.checks]))));
     this.#outputs = roots.slice(0, graph.outputs.length);
     this.#checks = roots.slice(graph.outputs.length);
@@ -99,13 +94,7 @@ class Lowering {
   }
 
   run(): Lowered {
-    // Units in an order that respects data: what is wanted and checked first, then the checks, then updates.
-    const updates = this.#outputs.filter((_, i) => (this.#graph.overwrites[i] as number) >= 0);
-    const fresh = this.#outputs.filter((_, i) => (this.#graph.overwrites[i] as number) < 0);
-    for (const node of fresh) this.#schedule(this.#dense(node));
-    const checks = this.#checks.map((node, id) => this.#checkUnit(node, id)).filter((u) => u !== undefined);
-    this.#units.push(...checks);
-    for (const node of updates) this.#schedule(this.#dense(node));
+    this.#units = this.#schedule();
     const copies = this.#placeOutputs();
     this.#placeIntermediates(copies);
     for (const unit of this.#units) {
@@ -202,34 +191,32 @@ class Lowering {
 
   // --- order -------------------------------------------------------------------------------------------------------
 
-  readonly #scheduled = new Set<Unit>();
-
-  /** Appends the unit that makes `node` and everything it needs. */
-  #schedule(node: Node): void {
-    const root = this.#unitOf(node);
-    if (!root || this.#scheduled.has(root)) return;
-    const stack: { unit: Unit; reads: Node[]; next: number }[] = [];
-    const open = (unit: Unit): void => {
-      this.#scheduled.add(unit);
-      const reads = [...unit.reads].sort((a, b) => (this.#order.get(a) ?? 0) - (this.#order.get(b) ?? 0));
-      stack.push({ unit, reads, next: 0 });
-    };
-    open(root);
-    while (stack.length > 0) {
-      const top = stack[stack.length - 1] as { unit: Unit; reads: Node[]; next: number };
-      const read = top.reads[top.next++];
-      if (read === undefined) {
-        this.#units.push(top.unit);
-        stack.pop();
-        continue;
-      }
-      const unit = this.#unitOf(read);
-      if (unit && !this.#scheduled.has(unit)) open(unit);
-    }
+  /** What is wanted and what is checked, then the checks, then updates; but whatever frees memory as soon as it can. */
+  #schedule(): Unit[] {
+    const { overwrites, inputs } = this.#graph;
+    const wanted = this.#outputs.map((node) => this.#dense(node));
+    const order = new DepthFirst(
+      (node) => this.#unitOf(node),
+      (node) => this.#order.get(node) ?? 0,
+    );
+    wanted.forEach((node, i) => {
+      if ((overwrites[i] as number) < 0) order.need(node);
+    });
+    order.units.push(...this.#checks.flatMap((node, id) => this.#checkUnit(node, id, order) ?? []));
+    for (const node of wanted) order.need(node);
+    if (!this.#freeEarly) return order.units;
+    const fresh = new Set<Node>();
+    const updates = new Map<Node, Storage[]>();
+    wanted.forEach((node, i) => {
+      const input = inputs[overwrites[i] as number];
+      if (input) updates.set(node, [...(updates.get(node) ?? []), input.storage as Storage]);
+      else fresh.add(node);
+    });
+    return freeEarly({ units: order.units, fresh, updates });
   }
 
   /** A value that lives only inside an epilogue is checked through the factors of its product. */
-  #checkUnit(node: Node, id: number): Unit | undefined {
+  #checkUnit(node: Node, id: number, order: DepthFirst): Unit | undefined {
     const m = linear(node);
     if (!isFloat(m.dtype) || sizeOf(m.shape) === 0) return undefined;
     if (m.op === 'constant') return undefined;
@@ -238,7 +225,7 @@ class Lowering {
     if (group?.heavy === m && m.op === 'matmul' && group.members.size > 0 && !(m.attrs as Attrs<'matmul'>).precision)
       for (const x of m.inputs) reads.add(this.#dense(x));
     else reads.add(this.#dense(node));
-    for (const read of reads) this.#schedule(read);
+    for (const read of reads) order.need(read);
     return { makes: [], reads, check: { node: m, id } };
   }
 
