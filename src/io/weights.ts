@@ -60,6 +60,13 @@ export async function readWeights(path: string, options: ReadWeightsOptions = {}
   }
 }
 
+/** The files that hold the tensors at `path`, in the order they are read, without reading them. @throws as `readWeights`. */
+export async function weightFiles(path: string): Promise<string[]> {
+  const file = path.startsWith('hf:') ? await hubWeights(path, weightFileNames) : await fileOf(path);
+  if ((await detectFormat(file)) !== 'index') return [file];
+  return [...(await shardsOf(file)).keys()].map((shard) => join(dirname(file), shard));
+}
+
 async function fileOf(path: string): Promise<string> {
   let names: string[];
   try {
@@ -121,32 +128,41 @@ async function zipFormat(source: ByteSource): Promise<WeightFormat> {
   return names.length > 0 && names.every((name) => name.endsWith('.npy')) ? 'npz' : 'torch';
 }
 
-// {"metadata": {...}, "weight_map": {tensor: file}}: every shard is read once, and must hold what the index says.
-async function readSharded(path: string, { only }: ReadWeightsOptions): Promise<Weights> {
-  const bad = (message: string, details = {}): never => {
-    throw new DataError('WEIGHTS_INDEX', `${printable(path)}: ${message}`, { file: path, offset: 0, ...details });
-  };
+// {"metadata": {...}, "weight_map": {tensor: file}}: the tensors of each shard.
+async function shardsOf(path: string, only?: ReadWeightsOptions['only']): Promise<Map<string, Set<string>>> {
   const index = await readJson(path, { maxBytes: 2 ** 28 });
   const map = typeof index === 'object' && index !== null && !Array.isArray(index) ? index.weight_map : undefined;
   if (typeof map !== 'object' || map === null || Array.isArray(map))
-    return bad('expected an index of shards with "weight_map"', { hint: 'this JSON file is not an index of weights' });
+    return badIndex(path, 'expected an index of shards with "weight_map"', {
+      hint: 'this JSON file is not an index of weights',
+    });
   const shards = new Map<string, Set<string>>();
   for (const [tensor, file] of Object.entries(map)) {
     if (typeof file !== 'string' || checkName(file).length !== 1)
-      return bad(`the shard of ${printable(tensor)} must be a file beside the index`, { tensor, got: file });
+      return badIndex(path, `the shard of ${printable(tensor)} must be a file beside the index`, { tensor, got: file });
     if (only && !only(tensor)) continue;
     const names = shards.get(file) ?? new Set();
     shards.set(file, names.add(tensor));
   }
+  return shards;
+}
+
+function badIndex(path: string, message: string, details = {}): never {
+  throw new DataError('WEIGHTS_INDEX', `${printable(path)}: ${message}`, { file: path, offset: 0, ...details });
+}
+
+/** Every shard is read once, and must hold what the index says. */
+async function readSharded(path: string, { only }: ReadWeightsOptions): Promise<Weights> {
+  const shards = await shardsOf(path, only);
   const found = new Map<string, HostArray>();
   const files: string[] = [];
   for (const [file, names] of shards) {
     const shard = join(dirname(path), file);
-    if ((await detectFormat(shard)) === 'index') bad(`the shard ${printable(file)} is an index itself`);
+    if ((await detectFormat(shard)) === 'index') badIndex(path, `the shard ${printable(file)} is an index itself`);
     const { tensors } = await readWeights(shard, { only: (name) => names.has(name) });
     for (const name of names) {
       const array = tensors.get(name);
-      if (!array) return bad(`${printable(name)} is not in its shard ${printable(file)}`, { tensor: name });
+      if (!array) return badIndex(path, `${printable(name)} is not in its shard ${printable(file)}`, { tensor: name });
       found.set(name, array);
     }
     files.push(shard);

@@ -1,6 +1,7 @@
 /** What a training run tells those who watch it: the command line, a progress bar, a callback, later a page. */
 
 import type { TrainResult } from './fine-tune.ts';
+import type { InitReport } from './init.ts';
 import type { RunPlan } from './plan.ts';
 
 export interface Measures {
@@ -19,6 +20,8 @@ export interface EventTable {
     readonly step: number;
     readonly samples: { readonly train: number; readonly validation: number; readonly test: number };
   };
+  /** Pretrained weights were loaded. */
+  init: { readonly report: InitReport };
   step: {
     /** Updates done, this one included. */
     readonly step: number;

@@ -8,6 +8,7 @@ import { autocast, type Precision, planAndDiscard } from '../tensor/index.ts';
 import { inMemory, inStore, type MemoryCheckpointing, restoreCheckpoint, restoreWeights } from './checkpointing.ts';
 import { type Evaluation, evaluate, majorityBaseline } from './evaluate.ts';
 import type { Listener, Measures } from './events.ts';
+import { type InitOptions, type InitReport, initialise, type WeightsLineage } from './init.ts';
 import { inputsOf, type Samples } from './inputs.ts';
 import { saveModelFolder } from './model-folder.ts';
 import { planRun, type RunPlan } from './plan.ts';
@@ -37,6 +38,8 @@ export interface FineTuneOptions {
   /** Batches whose gradients make one update. */
   accumulate?: number;
   clip?: Clip;
+  /** Pretrained weights to start from; a relative path is one of the working directory. Not read again where a run is resumed. */
+  init?: InitOptions;
   /** Names of parameters that stay as they are; `*` stands for anything: `['features.*']`. */
   freeze?: readonly string[];
   labelSmoothing?: number;
@@ -71,6 +74,8 @@ export interface TrainResult {
   readonly test?: Evaluation & { readonly baseline: { readonly label: string; readonly accuracy: number } };
   readonly modelDir?: string;
   readonly weightsHash?: string;
+  /** What `init` loaded; not where the run was resumed. */
+  readonly init?: InitReport;
 }
 
 export interface FineTuneResult extends TrainResult {
@@ -87,8 +92,11 @@ export interface FineTuneResult extends TrainResult {
  */
 export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult> {
   const start = performance.now();
+  const { model, data, transforms, text, saveTo, architecture } = options;
+  const init = options.init && !options.checkpoints?.resumeFrom ? await initialise(model, options.init) : undefined;
+  if (init) for (const listener of options.listeners ?? []) await listener({ type: 'init', report: init });
+  const origin = init ? withLineage(options.origin, init.lineage) : options.origin;
   const { end, task, plan, evalBatchSize, preprocessing, restoreBest } = await train(options);
-  const { model, data, transforms, text, saveTo, architecture, origin } = options;
   await restoreBest();
 
   let weightsHash: string | undefined;
@@ -112,9 +120,16 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
     test: test && { ...test, baseline: majorityBaseline(test.confusion) },
     modelDir: weightsHash === undefined ? undefined : saveTo,
     weightsHash,
+    ...(init && { init }),
   };
   return { ...result, model: model.eval(), task, plan };
 }
+
+/** What a model came from, with the weights it started from; a resumed run's origin names them already. */
+const withLineage = (origin: Json | undefined, lineage: WeightsLineage): Json => ({
+  ...(typeof origin === 'object' && origin !== null && !Array.isArray(origin) ? origin : {}),
+  init: lineage as unknown as Json,
+});
 
 /** Everything only training needs (optimizer state, gradients) is garbage when this returns. */
 async function train(options: FineTuneOptions) {

@@ -10,6 +10,7 @@ export {
   planFineTune,
   type TrainResult,
 } from './fine-tune.ts';
+export { type InitOptions, type InitReport, initialise, type WeightsLineage } from './init.ts';
 export type { Inputs, Preprocessing, Samples } from './inputs.ts';
 export * from './metrics/index.ts';
 export {

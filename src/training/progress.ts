@@ -32,6 +32,7 @@ export async function terminalProgress(options: ProgressOptions = {}): Promise<L
       say(`samples: ${train} train, ${validation} validation, ${test} test${from}`);
       if (event.run) say(`run folder: ${event.run}`);
     },
+    init: ({ report }) => say(report.text),
     step: (event) => {
       if (!cli) return;
       if (!bar) {

@@ -148,6 +148,19 @@ export const recipeSchema = z.strictObject({
   padToMultipleOf: z.number().int().min(1).max(4096).optional(),
   /** A registered model and its options. */
   model: z.looseObject({ name: z.string().min(1) }),
+  /** Weights to start from; a relative path is looked for under --data-dir (or data.dir), then in the working directory. */
+  init: z
+    .strictObject({
+      /** A model or run folder, a weight file, an index of shards, or hf:owner/name@revision. */
+      weights: z.string().min(1),
+      /** auto: the last layer is kept if it has as many classes. new: it always starts anew. */
+      head: z.enum(['auto', 'new']).default('auto'),
+      /** What a first convolution of other channels gets. */
+      channels: z.enum(['mean', 'sum']).default('mean'),
+      /** Everything but the head must match. */
+      strict: z.boolean().default(true),
+    })
+    .optional(),
   optimizer: optimizerSchema,
   schedule: scheduleSchema.default({ name: 'constant' }),
   batchSize: positiveInt,

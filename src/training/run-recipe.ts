@@ -12,6 +12,8 @@ import { type DataRequest, dataHashes, leakNotice, loadRunData, type RunData } f
 import type { Listener } from './events.ts';
 import { type FineTuneOptions, type FineTuneResult, fineTune, planFineTune } from './fine-tune.ts';
 import { htmlReport } from './html-report.ts';
+import type { WeightsLineage } from './init.ts';
+import { keepCompanions, type OpenedInit, openInit, reopenInit, textOf, writeInit } from './init-source.ts';
 import { formatBytes } from './machine-memory.ts';
 import type { RunPlan } from './plan.ts';
 import { type ProfileOptions, profileTraining, requireNative, type StepProfile } from './profile.ts';
@@ -43,6 +45,8 @@ export interface RunOutcome {
 interface RunHead {
   recipe: Recipe;
   data: Record<string, string>;
+  /** The weights it started from. */
+  init?: WeightsLineage;
 }
 
 /** @throws ConfigError, DataError, IoError, LockedError, MemoryError, NumericError, RunStopped. */
@@ -52,13 +56,19 @@ export async function runRecipe(recipe: Recipe, request: RunRequest & { out?: st
   // A plan that does not fit leaves no folder behind.
   await planned(prepared.options, true);
   const { recipe: resolved } = prepared.data;
-  const head: RunHead = { recipe: resolved, data: prepared.hashes };
+  const head: RunHead = headOf(prepared);
   const options = { keepLast: resolved.checkpoint.keepLast };
   const run = out
     ? await RunFolder.create(out, head, options)
     : await RunFolder.createNumbered('runs', resolved.name, head, options);
   return execute(run, prepared, request);
 }
+
+const headOf = ({ data, hashes, init }: Prepared): RunHead => ({
+  recipe: data.recipe,
+  data: hashes,
+  ...(init && { init: init.init.lineage }),
+});
 
 export interface ResumeRequest extends RunRequest {
   /** Fields of the recipe that may differ from the interrupted run's; `data` for the samples. */
@@ -78,8 +88,12 @@ export async function resumeRun(dir: string, request: ResumeRequest = {}): Promi
       applySettings(head.recipe, settings),
       locateSettings(settings, () => undefined),
     );
-    const prepared = await prepare(recipe, request);
-    const now: RunHead = { recipe: prepared.data.recipe, data: prepared.hashes };
+    const init =
+      head.init && recipe.init
+        ? await reopenInit(recipe, dir, head.init, request.dataDir)
+        : await openInit(recipe, request.dataDir);
+    const prepared = await prepare(recipe, request, init);
+    const now = headOf(prepared);
     refuseChanges(head, now, request.allowChange ?? []);
     const { checkpoint: wanted } = request;
     const found = wanted ? { checkpoint: await run.checkpoints.load(wanted) } : await run.checkpoints.latest();
@@ -95,15 +109,17 @@ export async function resumeRun(dir: string, request: ResumeRequest = {}): Promi
 
 /** What a recipe would take. */
 export async function planRecipe(recipe: Recipe, request: DataRequest = {}): Promise<RunPlan> {
-  const data = await loadRunData(recipe, request);
-  return planned(optionsOf(data));
+  const init = await openInit(recipe, request.dataDir);
+  const data = await loadRunData(init?.recipe ?? recipe, { ...request, text: textInputs(init) });
+  return planned(optionsOf(data, init));
 }
 
 /** Where the time of one training step of a recipe goes. @throws UnsupportedError PROFILE_NATIVE_ONLY. */
 export async function profileRecipe(recipe: Recipe, request: DataRequest & ProfileOptions = {}): Promise<StepProfile> {
   requireNative();
-  const data = await loadRunData(recipe, request);
-  return asRecipe(() => profileTraining(optionsOf(data), request));
+  const init = await openInit(recipe, request.dataDir);
+  const data = await loadRunData(init?.recipe ?? recipe, { ...request, text: textInputs(init) });
+  return asRecipe(() => profileTraining(optionsOf(data, init), request));
 }
 
 const planned = (options: FineTuneOptions, check = false): Promise<RunPlan> =>
@@ -124,20 +140,29 @@ interface Prepared {
   readonly hashes: Record<string, string>;
   readonly options: FineTuneOptions;
   readonly emit: Listener;
+  readonly init?: OpenedInit;
 }
 
-async function prepare(recipe: Recipe, { dataDir, listeners = [] }: RunRequest): Promise<Prepared> {
+const textInputs = (init: OpenedInit | undefined): TextCollateOptions | undefined =>
+  init?.tokenizer && textOf(init.recipe, init.tokenizer);
+
+async function prepare(
+  recipe: Recipe,
+  { dataDir, listeners = [] }: RunRequest,
+  reopened?: OpenedInit,
+): Promise<Prepared> {
   const emit: Listener = async (event) => {
     for (const listener of listeners) await listener(event);
   };
   const notify = (text: string): void | Promise<void> => emit({ type: 'notice', text });
   // Mistakes in names are found before the data are read.
   modelEntry(recipe.model.name);
-  const data = await loadRunData(recipe, { dataDir, notify });
-  const options = optionsOf(data);
+  const init = reopened ?? (await openInit(recipe, dataDir));
+  const data = await loadRunData(init?.recipe ?? recipe, { dataDir, notify, text: textInputs(init) });
+  const options = optionsOf(data, init);
   const leak = await leakNotice(data);
   if (leak) await notify(leak);
-  return { data, hashes: await dataHashes(data), options, emit };
+  return { data, hashes: await dataHashes(data), options, emit, ...(init && { init }) };
 }
 
 /** The model's options follow the data where the recipe leaves them open. */
@@ -203,7 +228,7 @@ function fitLength(text: TextCollateOptions, { maxLength }: Recipe, positions: u
   };
 }
 
-function optionsOf(data: RunData): FineTuneOptions {
+function optionsOf(data: RunData, init?: OpenedInit): FineTuneOptions {
   const { recipe } = data;
   const { module, architecture } = buildModel(recipe, data);
   const positions = architecture.maxPositionEmbeddings ?? modelEntry(architecture.name).defaults.maxPositionEmbeddings;
@@ -212,6 +237,7 @@ function optionsOf(data: RunData): FineTuneOptions {
   return {
     model: module,
     architecture,
+    ...(init && { init: init.init }),
     data,
     transforms: recipe.transforms as unknown as Transform[],
     text: data.text && fitLength(data.text, recipe, positions),
@@ -233,7 +259,7 @@ function optionsOf(data: RunData): FineTuneOptions {
 
 async function execute(
   run: RunFolder,
-  { data, options, emit, hashes }: Prepared,
+  { data, options, emit, hashes, init }: Prepared,
   request: RunRequest,
   resumeFrom?: Checkpoint,
 ): Promise<RunOutcome> {
@@ -245,11 +271,19 @@ async function execute(
   try {
     await checkRoom(run.path, options.model, data.recipe);
     if (resumeFrom) await rewind(run, resumeFrom);
+    else if (init) await keepCompanions(run.path, init);
+    const keepReport: Listener = async (event) => {
+      if (event.type === 'init') await writeInit(run.path, event.report);
+    };
     const result = await fineTune({
       ...options,
-      listeners: [await logTo(run, resumeFrom?.step ?? 0, emit), ...(request.listeners ?? [])],
+      listeners: [await logTo(run, resumeFrom?.step ?? 0, emit), keepReport, ...(request.listeners ?? [])],
       saveTo: run.modelDir,
-      origin: { recipe: data.recipe as unknown as Json, data: hashes },
+      origin: {
+        recipe: data.recipe as unknown as Json,
+        data: hashes,
+        ...(init && { init: init.init.lineage as unknown as Json }),
+      },
       checkpoints: {
         run: run.path,
         store: run.checkpoints,

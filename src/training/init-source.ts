@@ -1,0 +1,181 @@
+/** From a recipe's `init` to weights on disk and what comes along with them: model options, transforms, tokenizer. */
+import { isAbsolute, join, resolve } from 'node:path';
+import { ConfigError, DataError, IoError, printable } from '../base/errors.ts';
+import {
+  loadTokenizer,
+  parseTransforms,
+  saveTokenizer,
+  type TextCollateOptions,
+  type Tokenizer,
+} from '../data/index.ts';
+import { exists, type Json, makeDirectory, readJson, writeJson } from '../io/index.ts';
+import { type InitOptions, type InitReport, lineageOf, type WeightsLineage, weightsPath } from './init.ts';
+import type { Recipe } from './recipe.ts';
+import { isTextData } from './text-source.ts';
+
+/** What the folder of a trained model says besides its weights. */
+interface Companions {
+  readonly model?: { readonly name: string } & Readonly<Record<string, unknown>>;
+  readonly transforms?: Recipe['transforms'];
+  readonly maxLength?: number;
+  readonly padToMultipleOf?: number;
+  readonly tokenizer?: Tokenizer;
+}
+
+export interface OpenedInit {
+  /** With the options, transforms and lengths that came along. */
+  readonly recipe: Recipe;
+  /** The weights' own tokenizer, unless the recipe names another. */
+  readonly tokenizer?: Tokenizer;
+  /** For `fineTune`. */
+  readonly init: InitOptions & { readonly lineage: WeightsLineage };
+}
+
+/**
+ * Finds the weights a recipe starts from.
+ * @throws IoError WEIGHTS_NOT_FOUND naming the places looked at; DataError of damaged companions; ConfigError.
+ */
+export async function openInit(recipe: Recipe, dataDir?: string): Promise<OpenedInit | undefined> {
+  if (!recipe.init) return undefined;
+  const path = await weightsPath(await findWeights(recipe.init.weights, dataDir ?? recipe.data.dir));
+  const lineage = { ...(await lineageOf(path)), weights: recipe.init.weights };
+  const companions = await companionsOf(path, recipe);
+  return {
+    recipe: withCompanions(recipe, companions),
+    ...(companions.tokenizer && { tokenizer: companions.tokenizer }),
+    init: { ...recipe.init, weights: path, lineage },
+  };
+}
+
+async function findWeights(path: string, dataDir: string | undefined): Promise<string> {
+  if (path.startsWith('hf:')) return path;
+  const places = isAbsolute(path) ? [path] : [...(dataDir === undefined ? [] : [join(dataDir, path)]), resolve(path)];
+  for (const place of places) if (await exists(place)) return place;
+  throw new IoError(
+    'WEIGHTS_NOT_FOUND',
+    `init.weights: there is no ${places.map((p) => printable(p)).join(', nor ')}`,
+    {
+      field: 'init.weights',
+      file: places[0],
+      expected: places,
+      hint:
+        dataDir === undefined && !isAbsolute(path)
+          ? 'a relative path is looked for under --data-dir (not given), then in the working directory'
+          : 'a relative path is looked for under --data-dir, then in the working directory',
+    },
+  );
+}
+
+// Follow the data or are the head's, whatever the weights had.
+const ofTheData = new Set(['name', 'numClasses', 'inChannels', 'imageSize', 'inFeatures', 'dropout']);
+
+async function companionsOf(path: string, recipe: Recipe): Promise<Companions> {
+  const file = join(path, 'config.json');
+  if (path.startsWith('hf:') || !(await exists(file))) return {};
+  const config = await readJson(file);
+  const model = field(config, 'model');
+  const isOurs = field(config, 'model_type') === 'cambium';
+  const ours = isOurs ? await ourCompanions(path) : {};
+  const wantsTokenizer = isTextData(recipe) && recipe.tokenizer === undefined;
+  return {
+    ...(isOurs && typeof field(model, 'name') === 'string' && { model: model as unknown as { name: string } }),
+    ...ours,
+    ...(wantsTokenizer && (await hasTokenizer(path)) && { tokenizer: await loadTokenizer(path) }),
+  };
+}
+
+const field = (value: Json | undefined, name: string): Json | undefined =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) ? value[name] : undefined;
+
+async function ourCompanions(path: string): Promise<Companions> {
+  const file = join(path, 'preprocessor_config.json');
+  if (!(await exists(file))) return {};
+  const preprocessor = await readJson(file);
+  const [transforms, text] = [field(preprocessor, 'transforms'), field(preprocessor, 'text')];
+  const whole = (name: string): number | undefined => {
+    const value = field(text, name);
+    if (value === undefined || value === null) return undefined;
+    if (typeof value === 'number' && Number.isInteger(value) && value > 0) return value;
+    throw new DataError('MODEL_CONFIG', `${printable(file)}: text.${name}: expected a whole number`, {
+      file,
+      field: `text.${name}`,
+      got: value,
+    });
+  };
+  const [maxLength, padToMultipleOf] = [whole('maxLength'), whole('padToMultipleOf')];
+  return {
+    ...(transforms !== undefined && { transforms: parseTransforms(transforms) as unknown as Recipe['transforms'] }),
+    ...(maxLength !== undefined && { maxLength }),
+    ...(padToMultipleOf !== undefined && { padToMultipleOf }),
+  };
+}
+
+async function hasTokenizer(path: string): Promise<boolean> {
+  for (const name of ['tokenizer.json', 'vocab.txt', 'vocab.json', 'encoder.json'])
+    if (await exists(join(path, name))) return true;
+  return false;
+}
+
+/** What the recipe says comes first; an empty list of transforms says nothing. */
+function withCompanions(recipe: Recipe, { model, transforms, maxLength, padToMultipleOf }: Companions): Recipe {
+  const same = model?.name === recipe.model.name;
+  const inherited = Object.entries(same ? model : {}).filter(([key]) => !ofTheData.has(key));
+  return {
+    ...recipe,
+    model: { ...Object.fromEntries(inherited), ...recipe.model },
+    transforms: recipe.transforms.length === 0 && transforms && !isTextData(recipe) ? transforms : recipe.transforms,
+    maxLength: recipe.maxLength ?? maxLength,
+    padToMultipleOf: recipe.padToMultipleOf ?? padToMultipleOf,
+  };
+}
+
+/** How texts become tokens by the weights' own tokenizer. */
+export const textOf = ({ maxLength, padToMultipleOf }: Recipe, tokenizer: Tokenizer): TextCollateOptions => ({
+  tokenizer,
+  maxLength,
+  padToMultipleOf,
+});
+
+/** Keeps the report and the tokenizer in the run folder, so that resuming does not need the weights. @throws IoError. */
+export async function writeInit(run: string, { lineage, ...report }: Omit<InitReport, 'text'>): Promise<void> {
+  await writeJson(join(run, 'init', 'report.json'), { lineage, ...report });
+}
+
+export async function keepCompanions(run: string, { tokenizer }: OpenedInit): Promise<void> {
+  await makeDirectory(join(run, 'init'));
+  if (tokenizer) await saveTokenizer(join(run, 'init'), tokenizer);
+}
+
+/** The `init` of an interrupted run, from its folder: the recipe is resolved already. */
+export async function reopenInit(
+  recipe: Recipe,
+  run: string,
+  lineage: WeightsLineage,
+  dataDir?: string,
+): Promise<OpenedInit> {
+  const init = recipe.init as NonNullable<Recipe['init']>;
+  const kept = join(run, 'init');
+  const tokenizer =
+    isTextData(recipe) && recipe.tokenizer === undefined && (await exists(join(kept, 'tokenizer.json')))
+      ? await loadTokenizer(kept)
+      : undefined;
+  let now: OpenedInit | undefined;
+  try {
+    now = await openInit(recipe, dataDir);
+  } catch (error) {
+    // Checkpoints hold everything: the weights may be gone.
+    if (!(error instanceof IoError) || error.code !== 'WEIGHTS_NOT_FOUND') throw error;
+  }
+  if (now && now.init.lineage.sha256 !== lineage.sha256)
+    throw new ConfigError('RESUME_CHANGED', `init.weights: ${printable(init.weights)} changed since the run began`, {
+      field: 'init.weights',
+      expected: lineage.sha256,
+      got: now.init.lineage.sha256,
+      hint: 'put the old file back, or move the new one away: resuming does not read it',
+    });
+  return {
+    recipe,
+    ...(tokenizer && { tokenizer }),
+    init: { ...init, weights: now?.init.weights ?? init.weights, lineage },
+  };
+}

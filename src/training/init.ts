@@ -1,0 +1,141 @@
+/** Starting from pretrained weights: which tensors must fit, which may be new, and a record of what was loaded. */
+import { basename, join } from 'node:path';
+import { DataError, UnsupportedError } from '../base/errors.ts';
+import { exists, hashFile, sha256, weightFiles } from '../io/index.ts';
+import { isOfHead, type ModelStructure, mayBeNew, structureOf } from '../models/index.ts';
+import { formatReport, loadWeights, type Module, type WeightsReport } from '../nn/index.ts';
+import { arraysOf } from './model-weights.ts';
+
+export interface InitOptions {
+  /**
+   * Weights to start from: a model or run folder of ours, a folder of transformers', a .safetensors, .pth, .bin or .npz file, an
+   * index of shards, or `hf:owner/name@revision`.
+   */
+  readonly weights: string;
+  /** 'auto' (default) keeps the weights' last layer if it has as many classes, 'new' never does. */
+  readonly head?: 'auto' | 'new';
+  /** What a first convolution of other channels gets: the mean over the old ones (default), or their sum. */
+  readonly channels?: 'mean' | 'sum';
+  /** Everything but the head must match; true unless told. */
+  readonly strict?: boolean;
+  /** Where it is known already, the files are not hashed again. */
+  readonly lineage?: WeightsLineage;
+}
+
+/** What was loaded from where: kept with the model that comes of it. */
+export interface WeightsLineage {
+  /** As it was named. */
+  readonly weights: string;
+  readonly files: readonly { readonly name: string; readonly bytes: number; readonly sha256: string }[];
+  /** Of the file, or of the list of shards. */
+  readonly sha256: string;
+}
+
+export interface InitReport {
+  readonly lineage: WeightsLineage;
+  readonly loaded: readonly string[];
+  readonly adapted: WeightsReport['adapted'];
+  /** Parameters and buffers the weights do not have, or have for other classes: they keep their initial values. */
+  readonly new: readonly string[];
+  /** Tensors of the weights that were not used. */
+  readonly unused: readonly string[];
+  readonly renamed: WeightsReport['renamed'];
+  /** For people. */
+  readonly text: string;
+}
+
+/**
+ * Loads pretrained weights into a model. The head (the last layer, where its classes differ) stays new; the first convolution
+ * is adapted to other channels, position embeddings to other lengths; all else must match unless `strict` is false.
+ * @throws DataError WEIGHTS_KEYS or WEIGHTS_SHAPE before anything changes; those of the format; IoError; NetworkError.
+ */
+export async function initialise(model: Module, options: InitOptions): Promise<InitReport> {
+  const { head = 'auto', channels = 'mean', strict = true } = options;
+  const path = await weightsPath(options.weights);
+  const lineage = options.lineage ?? (await lineageOf(options.weights));
+  const structure = structureIfAny(model);
+  const { otherHeads } = structure;
+  const load = (): Promise<WeightsReport> =>
+    loadWeights(model, path, {
+      print: false,
+      channels,
+      strict: strict && {
+        missing: (name) => mayBeNew(name, structure) || name.endsWith('num_batches_tracked'),
+        unused: (name) => otherHeads?.test(name) ?? false,
+      },
+      replace: (name) => isOfHead(name, structure),
+      ...(head === 'new' && { rename: (name) => (endsInHead(name, structure) ? undefined : name) }),
+    });
+  const report = await load().catch((error: unknown) => {
+    throw embeddingError(error) ?? error;
+  });
+  // A wrong model loads nothing without strict either: that is never meant.
+  if (report.loaded.length === 0)
+    throw new DataError('WEIGHTS_KEYS', 'no tensor of the weights belongs to the model', {
+      file: path,
+      expected: report.missing.slice(0, 20),
+      got: report.unused.slice(0, 20),
+      hint: 'the weights are those of another model',
+    });
+  // Computed now, so that the arrays read are not kept until the first step.
+  await arraysOf(model.stateDict());
+  const fresh = [...report.missing, ...report.mismatched.map(({ name }) => name)];
+  return {
+    lineage,
+    loaded: report.loaded,
+    adapted: report.adapted,
+    new: fresh,
+    unused: report.unused,
+    renamed: report.renamed,
+    text: `${formatReport(report)}\n  sha256   ${lineage.sha256}`,
+  };
+}
+
+// The rows of an embedding come from the tokenizer: that is where the mistake is.
+function embeddingError(error: unknown): DataError | undefined {
+  if (!(error instanceof DataError) || error.code !== 'WEIGHTS_SHAPE') return undefined;
+  const { tensor, expected, got } = error.details as { tensor?: string; expected?: number[]; got?: number[] };
+  if (!/(word_embeddings|wte|embedding)\.weight$/.test(tensor ?? '') || expected?.[1] !== got?.[1]) return undefined;
+  return new DataError(
+    'TOKENIZER_MISMATCH',
+    `${tensor}: the weights know ${got?.[0]} tokens, the model and its tokenizer ${expected?.[0]}`,
+    {
+      tensor,
+      expected: got?.[0],
+      got: expected?.[0],
+      hint: 'name the tokenizer the weights were trained with: tokenizer: { path: FOLDER }',
+      cause: error,
+    },
+  );
+}
+
+const endsInHead = (name: string, { head }: ModelStructure): boolean =>
+  head !== undefined && (name.startsWith(`${head}.`) || name.includes(`.${head}.`));
+
+function structureIfAny(model: Module): ModelStructure {
+  try {
+    return structureOf(model);
+  } catch (error) {
+    // A model of one's own loads what matches it exactly.
+    if (error instanceof UnsupportedError) return { stages: [] };
+    throw error;
+  }
+}
+
+/** The weights of a run are in its model folder. */
+export async function weightsPath(path: string): Promise<string> {
+  const model = join(path, 'model');
+  return !path.startsWith('hf:') && (await exists(join(model, 'config.json'))) ? model : path;
+}
+
+/** Names, sizes and hashes of the files behind a path. @throws IoError, DataError, NetworkError. */
+export async function lineageOf(weights: string): Promise<WeightsLineage> {
+  const files: WeightsLineage['files'][number][] = [];
+  for (const file of await weightFiles(await weightsPath(weights))) {
+    const { bytes, sha256: digest } = await hashFile(file);
+    files.push({ name: basename(file), bytes, sha256: digest });
+  }
+  const [only] = files;
+  const all = files.map(({ name, sha256: digest }) => `${digest}  ${name}\n`).join('');
+  return { weights, files, sha256: files.length === 1 && only ? only.sha256 : sha256(Buffer.from(all)) };
+}
