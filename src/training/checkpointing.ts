@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { IoError } from '../base/errors.ts';
 import type { HostArray } from '../io/index.ts';
 import type { Module } from '../nn/index.ts';
-import type { Optimizer } from '../optim/index.ts';
+import type { Ema, Optimizer } from '../optim/index.ts';
+import type { Variable } from '../tensor/index.ts';
 import type { CheckpointReason } from './events.ts';
 import { arraysOf, copyOf, restore } from './model-weights.ts';
 import type { Checkpoint, Checkpoints } from './run/index.ts';
@@ -22,11 +23,11 @@ export interface MemoryCheckpointing extends Checkpointing {
 }
 
 /** Without a run folder: the best weights are kept in memory, nothing can be resumed. */
-export function inMemory(model: Module): MemoryCheckpointing {
+export function inMemory(model: Module, ema?: Ema): MemoryCheckpointing {
   let best: Map<string, HostArray> | undefined;
   return {
     save: async (_, __, isBest = false) => {
-      if (isBest) best = await copyOf(model.stateDict());
+      if (isBest) best = await copyOf(averaged(model, ema));
       return undefined;
     },
     restoreBest: async () => {
@@ -34,6 +35,17 @@ export function inMemory(model: Module): MemoryCheckpointing {
     },
   };
 }
+
+/** What is measured and saved: the averages where there are some, and the model's own buffers. */
+const averaged = (model: Module, ema: Ema | undefined): Map<string, Variable> =>
+  new Map([...model.stateDict(), ...(ema?.stateDict() ?? [])]);
+
+// Beside the optimizer's state, whose names begin with a parameter's.
+const AVERAGES = 'ema:';
+const withPrefix = <T>(values: ReadonlyMap<string, T>): [string, T][] =>
+  [...values].map(([name, value]) => [AVERAGES + name, value]);
+const averagesIn = (saved: ReadonlyMap<string, HostArray>): Map<string, HostArray> =>
+  new Map([...saved].flatMap(([name, a]) => (name.startsWith(AVERAGES) ? [[name.slice(AVERAGES.length), a]] : [])));
 
 // A full or busy disk may recover; a run of hours is not given up for one failed save.
 const MOST_FAILED_SAVES = 3;
@@ -44,10 +56,11 @@ export interface StoreContext {
   readonly store: Checkpoints;
   readonly model: Module;
   readonly optimizer: Optimizer;
+  readonly ema?: Ema | undefined;
   readonly warn: (text: string) => void | Promise<void>;
 }
 
-export function inStore({ run, store, model, optimizer, warn }: StoreContext): Checkpointing {
+export function inStore({ run, store, model, optimizer, ema, warn }: StoreContext): Checkpointing {
   let failed = 0;
   return {
     run,
@@ -55,7 +68,10 @@ export function inStore({ run, store, model, optimizer, warn }: StoreContext): C
       const content = {
         step: state.step,
         model: await arraysOf(model.stateDict()),
-        optimizer: await arraysOf(optimizer.stateDict()),
+        optimizer: new Map([
+          ...(await arraysOf(optimizer.stateDict())),
+          ...withPrefix(await arraysOf(ema?.stateDict() ?? new Map())),
+        ]),
         state: { ...structuredClone(state), optimizer: optimizer.progress },
       };
       try {
@@ -74,10 +90,10 @@ export function inStore({ run, store, model, optimizer, warn }: StoreContext): C
   };
 }
 
-/** Puts the weights of one checkpoint into the model. @throws DataError, IoError. */
-export async function restoreWeights(store: Checkpoints, step: number, model: Module): Promise<void> {
-  const { model: weights, path } = await store.load(step, { optimizer: false });
-  await restore(model.stateDict(), weights, path);
+/** Puts the weights of one checkpoint into the model, averaged ones where they were. @throws DataError, IoError. */
+export async function restoreWeights(store: Checkpoints, step: number, model: Module, averages = false): Promise<void> {
+  const { model: weights, optimizer, path } = await store.load(step, { optimizer: averages });
+  await restore(model.stateDict(), new Map([...weights, ...averagesIn(optimizer)]), path);
 }
 
 async function retried<T>(save: () => Promise<T>): Promise<T> {
@@ -92,16 +108,19 @@ async function retried<T>(save: () => Promise<T>): Promise<T> {
   return save();
 }
 
-/** Puts a checkpoint into a model and its optimizer; returns where the run stood. @throws DataError. */
+/** Puts a checkpoint into a model and its optimizer; `before` may set what trained then. Returns where the run stood. @throws DataError. */
 export async function restoreCheckpoint(
   checkpoint: Checkpoint,
   model: Module,
   optimizer: Optimizer,
+  { ema, before }: { ema?: Ema | undefined; before?: (state: TrainState) => void } = {},
 ): Promise<TrainState> {
   const { path, state } = checkpoint;
   const { optimizer: progress, ...rest } = parseState(state, path);
+  before?.(rest);
   await restore(model.stateDict(), checkpoint.model, path);
   await restore(optimizer.stateDict(), checkpoint.optimizer, path);
+  if (ema) await restore(ema.stateDict(), averagesIn(checkpoint.optimizer), path);
   optimizer.restoreProgress(progress);
   return rest;
 }

@@ -3,6 +3,7 @@ import { ArgumentError } from '../base/errors.ts';
 import { describeSchema, type TextCollateOptions, type Transform } from '../data/index.ts';
 import type { Json } from '../io/index.ts';
 import type { Module } from '../nn/index.ts';
+import { Ema, type EmaOptions } from '../optim/index.ts';
 import type { Task } from '../tasks/index.ts';
 import { autocast, type Precision, planAndDiscard } from '../tensor/index.ts';
 import { inMemory, inStore, type MemoryCheckpointing, restoreCheckpoint, restoreWeights } from './checkpointing.ts';
@@ -12,12 +13,14 @@ import { type InitOptions, type InitReport, initialise, type WeightsLineage } fr
 import { inputsOf, type Samples } from './inputs.ts';
 import { saveModelFolder } from './model-folder.ts';
 import { planRun, type RunPlan } from './plan.ts';
+import { planGroups, ratesOf } from './rates.ts';
 import type { Checkpoint, Checkpoints } from './run/index.ts';
 import { makeOptimizer, makeSchedule, type OptimizerOptions, type ScheduleOptions, settingsText } from './schedule.ts';
 import { RunStopped, type SignalWatch } from './signals.ts';
 import { stepNeeds } from './step-needs.ts';
 import type { Best, EpochRecord, TrainState } from './train-state.ts';
 import { type Clip, type StepOptions, TrainStep } from './train-step.ts';
+import { type FreezeOptions, Trainable, type UnfreezeOptions } from './trainable.ts';
 import { trainLoop } from './trainer.ts';
 
 export interface FineTuneOptions {
@@ -40,8 +43,13 @@ export interface FineTuneOptions {
   clip?: Clip;
   /** Pretrained weights to start from; a relative path is one of the working directory. Not read again where a run is resumed. */
   init?: InitOptions;
-  /** Names of parameters that stay as they are; `*` stands for anything: `['features.*']`. */
-  freeze?: readonly string[];
+  /** Parameters that stay as they are: names, `*` stands for anything (`['features.*']`), or `{ belowDepth: 'head' }`. */
+  freeze?: FreezeOptions;
+  /** What joins at later epochs: `[{ epoch: 2, fromDepth: -3 }]`. */
+  unfreeze?: readonly UnfreezeOptions[];
+  freezeBatchNorm?: boolean;
+  /** Averages of the weights, which are measured and saved in their place. */
+  ema?: EmaOptions;
   labelSmoothing?: number;
   /** 'bf16': the products and convolutions of training under `autocast`; evaluation stays fp32, the default. */
   precision?: Precision;
@@ -135,14 +143,14 @@ const withLineage = (origin: Json | undefined, lineage: WeightsLineage): Json =>
 async function train(options: FineTuneOptions) {
   const prepared = prepare(options);
   const { model, data, transforms, text, listeners = [], signals } = options;
-  const { task, optimizer, evalBatchSize, plan, preprocessing } = prepared;
+  const { task, optimizer, ema, trainable, evalBatchSize, plan, preprocessing } = prepared;
   const emit: Listener = async (event) => {
     for (const listener of listeners) await listener(event);
   };
   const { store, run = '', everySteps = 0, resumeFrom } = options.checkpoints ?? {};
-  const inRam = inMemory(model);
+  const inRam = inMemory(model, ema);
   const checkpoints = store
-    ? inStore({ run, store, model, optimizer, warn: (text) => emit({ type: 'notice', text }) })
+    ? inStore({ run, store, model, optimizer, ema, warn: (text) => emit({ type: 'notice', text }) })
     : inRam;
   const { validation, test } = data;
   const { metric, mode } = options.selectBy ?? { metric: 'accuracy' };
@@ -155,7 +163,8 @@ async function train(options: FineTuneOptions) {
     schedule: prepared.schedule,
     ...(validation && {
       validate: async (stop) => {
-        const found = await evaluate(model, task, validation, { batchSize: evalBatchSize, transforms, text, stop });
+        const measure = () => evaluate(model, task, validation, { batchSize: evalBatchSize, transforms, text, stop });
+        const found = await (ema ? ema.whileApplied(measure) : measure());
         return found && { loss: found.loss, accuracy: found.accuracy };
       },
     }),
@@ -167,17 +176,35 @@ async function train(options: FineTuneOptions) {
     samples: { train: data.train.length, validation: validation?.length ?? 0, test: test?.length ?? 0 },
     listeners,
     signals,
-    state: resumeFrom && (await restoreCheckpoint(resumeFrom, model, optimizer)),
+    beforeEpoch: (epoch) => {
+      const total = trainable.apply(epoch);
+      const joining = trainable.joining(epoch);
+      if (epoch === 1 || joining === 0) return undefined;
+      return `epoch ${epoch}: ${joining.toLocaleString('en')} more parameters train, ${total.toLocaleString('en')} in all`;
+    },
+    state:
+      resumeFrom &&
+      (await restoreCheckpoint(resumeFrom, model, optimizer, {
+        ema,
+        // Optimizer state is saved of what trained.
+        before: ({ epoch, batch }) => void trainable.apply(Math.max(1, batch > 0 ? epoch + 1 : epoch)),
+      })),
   });
   prepared.step.release();
-  return { end, task, plan, evalBatchSize, preprocessing, restoreBest: bestRestorer(end, model, store, inRam) };
+  return { end, task, plan, evalBatchSize, preprocessing, restoreBest: bestRestorer(end, model, ema, store, inRam) };
 }
 
 // Apart from `train`, so that the function it makes does not keep the optimizer alive.
-function bestRestorer(end: TrainState, model: Module, store: Checkpoints | undefined, inRam: MemoryCheckpointing) {
+function bestRestorer(
+  end: TrainState,
+  model: Module,
+  ema: Ema | undefined,
+  store: Checkpoints | undefined,
+  inRam: MemoryCheckpointing,
+) {
   return async (): Promise<void> => {
-    if (!end.best || end.best.step === end.step) return;
-    if (store) await restoreWeights(store, end.best.step, model);
+    if (!end.best || end.best.step === end.step) await ema?.apply();
+    else if (store) await restoreWeights(store, end.best.step, model, ema !== undefined);
     else await inRam.restoreBest();
   };
 }
@@ -190,7 +217,7 @@ export const planFineTune = (options: FineTuneOptions, check = false): RunPlan =
 export function prepare(options: FineTuneOptions) {
   const { model, data, epochs = 1, batchSize = 32, accumulate = 1, clip = {}, seed = 0 } = options;
   const {
-    optimizer: optimizerOptions = { name: 'adamw', lr: 1e-3 } as const,
+    optimizer: optimizerOptions = { name: 'adamw', lr: 1e-3 } as OptimizerOptions,
     labelSmoothing = 0,
     precision = 'fp32',
   } = options;
@@ -202,15 +229,21 @@ export function prepare(options: FineTuneOptions) {
     throw new ArgumentError('OPTION_INVALID', 'saveTo needs architecture: the name and options of the model', {
       field: 'architecture',
     });
-  freeze(model, options.freeze ?? []);
+  // The most that will train at once is what is planned.
+  const trainable = new Trainable(model, options, epochs);
   const schema = data.train.schema;
   const inputs = inputsOf(data.train, options);
   const { task, preprocessing, zeroBatch, sampleBytes } = inputs;
   const loader = inputs.loader({ batchSize, seed });
   const named = model.namedParameters();
   const parameters = named.map(({ variable }) => variable).filter((variable) => variable.requiresGrad);
-  const newOptimizer = () => makeOptimizer(optimizerOptions, named);
+  const rates = ratesOf(model, optimizerOptions);
+  const newOptimizer = () => makeOptimizer(optimizerOptions, named, rates);
   const optimizer = newOptimizer();
+  const averaged = named.filter(({ variable }) => variable.requiresGrad);
+  const { ema: emaOptions } = options;
+  const newEma = emaOptions && (() => new Ema(averaged, emaOptions));
+  const groups = planGroups(named, rates, trainable.firstEpoch);
   const stepsPerEpoch = Math.ceil(loader.length / accumulate);
   const steps = epochs * stepsPerEpoch;
   const schedule = makeSchedule(scheduleOptions, { lr: optimizerOptions.lr, totalSteps: steps, stepsPerEpoch });
@@ -223,6 +256,7 @@ export function prepare(options: FineTuneOptions) {
     zeroBatch,
     sampleBytes,
     optimizer: newOptimizer,
+    ema: newEma,
     clip,
     accumulate,
     precision,
@@ -235,7 +269,14 @@ export function prepare(options: FineTuneOptions) {
       batchSize,
       accumulate,
       steps,
-      settings: settingsText(optimizerOptions, scheduleOptions, { labelSmoothing, clip, precision }),
+      settings: settingsText(optimizerOptions, scheduleOptions, {
+        labelSmoothing,
+        clip,
+        precision,
+        ema: emaOptions,
+        freezeBatchNorm: options.freezeBatchNorm,
+      }),
+      ...(groups.length > 1 && { groups }),
       needs: (size) =>
         stepNeeds(
           { ...request, evalBatchSize: (b) => Math.min(evaluated, evalBatch(b)) },
@@ -246,10 +287,13 @@ export function prepare(options: FineTuneOptions) {
   );
   // Nothing of the planning may be left for the first step.
   planAndDiscard([]);
+  trainable.apply(1);
+  const ema = newEma?.();
   const stepOptions: StepOptions = {
     model,
     lossOf: (batch) => autocast(precision, () => task.loss(model, batch)),
     optimizer,
+    ema,
     parameters,
     clip,
   };
@@ -259,6 +303,8 @@ export function prepare(options: FineTuneOptions) {
     task,
     loader,
     optimizer,
+    ema,
+    trainable,
     schedule,
     step,
     stepOptions,
@@ -269,13 +315,4 @@ export function prepare(options: FineTuneOptions) {
     seed,
     evalBatchSize,
   };
-}
-
-/** `features.*` freezes every parameter whose name begins so; a name without `*` itself, or a module and all below it. */
-export function freeze(model: Module, patterns: readonly string[]): string[] {
-  return patterns.flatMap((pattern) => {
-    if (!pattern.includes('*')) return model.freeze(pattern);
-    const escaped = pattern.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'));
-    return model.freeze(new RegExp(`^${escaped.join('.*')}$`));
-  });
 }

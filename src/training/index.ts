@@ -6,7 +6,6 @@ export {
   type FineTuneOptions,
   type FineTuneResult,
   fineTune,
-  freeze,
   planFineTune,
   type TrainResult,
 } from './fine-tune.ts';
@@ -26,6 +25,7 @@ export { planText, type RunPlan } from './plan.ts';
 export { type ProfileOptions, profileTraining, type StepProfile } from './profile.ts';
 export { profileText } from './profile-text.ts';
 export { type ProgressOptions, terminalProgress } from './progress.ts';
+export { type RateGroup, type RateOptions, ratesOf } from './rates.ts';
 export { defineRecipe, type Recipe, type RecipeInput, recipeSchema } from './recipe.ts';
 export { loadRecipe } from './recipe-file.ts';
 export { parseRecipe } from './recipe-parse.ts';
@@ -43,3 +43,13 @@ export {
 export { makeReport, type Report, type ReportJson } from './run-report.ts';
 export { makeOptimizer, makeSchedule, type OptimizerOptions, type ScheduleOptions } from './schedule.ts';
 export { RunStopped } from './signals.ts';
+export {
+  type Depth,
+  type FreezeOptions,
+  freeze,
+  freezeBelow,
+  type TrainableOptions,
+  type UnfreezeOptions,
+  unfreeze,
+  unfreezeFrom,
+} from './trainable.ts';

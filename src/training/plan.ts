@@ -1,6 +1,7 @@
 /** What a run will take, known before its first step: parameters, work and peak memory; and the refusal when it does not fit. */
 import { MemoryError } from '../base/errors.ts';
 import { formatBytes, type MachineMemory, machineMemory } from './machine-memory.ts';
+import { groupText, type PlanGroup } from './rates.ts';
 
 /** What the programs of a run need at one batch size; a part of it the engine knows, a part the trainer. */
 export interface StepNeeds {
@@ -25,6 +26,8 @@ export interface RunPlan {
   readonly flopsPerStep: number;
   /** Regularisation in words: nobody should have to look for it. */
   readonly settings: string;
+  /** Where not everything trains alike. */
+  readonly groups?: readonly PlanGroup[];
   readonly memory: {
     /** Resident now, before anything is trained. */
     readonly baseline: number;
@@ -54,6 +57,7 @@ export interface PlanRequest {
   readonly accumulate: number;
   readonly steps: number;
   readonly settings: string;
+  readonly groups?: readonly PlanGroup[];
   /** The needs at a batch size; pure. */
   readonly needs: (batchSize: number) => StepNeeds;
 }
@@ -123,6 +127,7 @@ export function planText(plan: RunPlan): string {
   const batch = plan.accumulate > 1 ? `${plan.batchSize} x ${plan.accumulate}` : `${plan.batchSize}`;
   return [
     `model: ${plan.model}, ${plan.parameters.toLocaleString('en')} parameters, ${frozen}`,
+    ...(plan.groups ?? []).map((group) => `  ${groupText(group)}`),
     `training: ${plan.settings}`,
     `work: ${plan.steps} steps of batch ${batch}, ${formatFlops(plan.flopsPerStep)} each`,
     `memory: ${formatBytes(memory.growth)} predicted at peak (weights and optimizer ${formatBytes(memory.state)}, ` +

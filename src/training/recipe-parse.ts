@@ -93,7 +93,9 @@ function expectation(issue: z.core.$ZodIssue): string {
         ? choices(issue)
             .map((v) => printable(v))
             .join(' or ')
-        : 'one of the allowed values';
+        : /^expected /.test(issue.message)
+          ? issue.message.replace(/^expected /, '')
+          : 'one of the allowed values';
     default:
       return issue.message.replace(/^expected /, '');
   }

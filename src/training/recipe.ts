@@ -18,6 +18,25 @@ const partSize = z
 /** A share of all steps (below 1) or a number of steps. */
 const duration = z.number().min(0);
 
+/** A number of stages of the model from its input on; negative from its head. */
+const depth = z.union([z.number().int().min(-1e4).max(1e4), z.literal('head')]);
+
+/** Discriminative rates, of any optimizer. */
+const rates = {
+  /** Factors of the rate for named parameters; the first group that names one has it. */
+  groups: z
+    .array(
+      z.strictObject({
+        params: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]),
+        lrScale: z.number().positive().max(1e6).optional(),
+        weightDecay: z.number().min(0).optional(),
+      }),
+    )
+    .optional(),
+  /** Each stage nearer to the input learns at this share of the next one's rate. */
+  layerDecay: z.number().positive().max(1).optional(),
+};
+
 const betas = z.tuple([fraction, fraction]);
 const adam = {
   lr: learningRate,
@@ -26,6 +45,7 @@ const adam = {
   weightDecay: z.number().min(0).optional(),
   /** PyTorch's own default decays everything; ours leaves bias and norm alone. */
   decayBiasAndNorm: z.boolean().optional(),
+  ...rates,
 };
 
 const optimizerSchema = z.discriminatedUnion('name', [
@@ -38,6 +58,7 @@ const optimizerSchema = z.discriminatedUnion('name', [
     nesterov: z.boolean().optional(),
     weightDecay: z.number().min(0).optional(),
     decayBiasAndNorm: z.boolean().optional(),
+    ...rates,
   }),
 ]);
 
@@ -172,8 +193,30 @@ export const recipeSchema = z.strictObject({
   /** Batches whose gradients are summed into one update. */
   accumulate: positiveInt.default(1),
   clip: z.strictObject({ norm: z.number().positive().optional(), value: z.number().positive().optional() }).default({}),
-  /** Parameters left as they are: names, with `*` for anything. `features.*` trains the head alone. */
-  freeze: z.array(z.string().min(1)).default([]),
+  /** Parameters left as they are: names, with `*` for anything, or all below a depth; `{ belowDepth: head }` trains the head alone. */
+  freeze: z
+    .union(
+      [
+        z.array(z.string().min(1)),
+        z.strictObject({ names: z.array(z.string().min(1)).optional(), belowDepth: depth.optional() }),
+      ],
+      { error: 'expected a list of names, or { names, belowDepth }' },
+    )
+    .default([]),
+  /** Gradual unfreezing: what joins at the beginning of an epoch. */
+  unfreeze: z
+    .array(
+      z.strictObject({
+        epoch: z.number().int().min(2).max(1e6),
+        names: z.array(z.string().min(1)).optional(),
+        fromDepth: depth.optional(),
+      }),
+    )
+    .default([]),
+  /** Running statistics and affine parameters of every batch norm stay as they are. */
+  freezeBatchNorm: z.boolean().default(false),
+  /** Averaged weights for evaluation and saving; decay 0.999 unless told. */
+  ema: z.strictObject({ decay: fraction.max(0.9999999).default(0.999), warmup: z.boolean().default(false) }).optional(),
   labelSmoothing: z.number().min(0).max(0.999).default(0),
   /** Which epoch's weights are kept. */
   selectBy: z

@@ -232,8 +232,8 @@ function optionsOf(data: RunData, init?: OpenedInit): FineTuneOptions {
   const { recipe } = data;
   const { module, architecture } = buildModel(recipe, data);
   const positions = architecture.maxPositionEmbeddings ?? modelEntry(architecture.name).defaults.maxPositionEmbeddings;
-  const { optimizer, schedule, epochs, batchSize, evalBatchSize, accumulate, clip, freeze, labelSmoothing, precision } =
-    recipe;
+  const { optimizer, schedule, epochs, batchSize, evalBatchSize, accumulate, clip, labelSmoothing, precision } = recipe;
+  const { freeze, unfreeze, freezeBatchNorm, ema } = recipe;
   return {
     model: module,
     architecture,
@@ -249,6 +249,9 @@ function optionsOf(data: RunData, init?: OpenedInit): FineTuneOptions {
     accumulate,
     clip,
     freeze,
+    unfreeze,
+    freezeBatchNorm,
+    ema,
     labelSmoothing,
     precision,
     selectBy: recipe.selectBy,
@@ -332,11 +335,12 @@ async function rewind({ checkpoints }: RunFolder, { name, step, state }: Checkpo
 }
 
 /** Refuses to begin what cannot be saved. */
-async function checkRoom(dir: string, model: Module, { optimizer, checkpoint }: Recipe): Promise<void> {
+async function checkRoom(dir: string, model: Module, { optimizer, checkpoint, unfreeze, ema }: Recipe): Promise<void> {
   const bytes = (list: readonly { size: number }[]): number => list.reduce((sum, v) => sum + 4 * v.size, 0);
   const slots = optimizer.name === 'sgd' ? Number((optimizer.momentum ?? 0) > 0) : 2;
   const weights = bytes([...model.stateDict().values()]);
-  const one = weights + slots * bytes(model.parameters().filter((p) => p.requiresGrad));
+  const trained = bytes(model.parameters().filter((p) => p.requiresGrad || unfreeze.length > 0));
+  const one = weights + (slots + Number(ema !== undefined)) * trained;
   // Those kept, the best, the one being written, and the model.
   const needed = one * (checkpoint.keepLast + 2) + weights + 2 ** 20;
   const found = await statfs(dir).catch(() => undefined);

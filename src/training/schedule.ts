@@ -10,10 +10,12 @@ import {
   linearLr,
   type Optimizer,
   oneCycleLr,
+  parameterGroups,
   SGD,
   stepLr,
   withWarmup,
 } from '../optim/index.ts';
+import { groupByRate, type Rate } from './rates.ts';
 import type { Recipe } from './recipe.ts';
 
 export type OptimizerOptions = Recipe['optimizer'];
@@ -21,8 +23,9 @@ export type ScheduleOptions = Recipe['schedule'];
 
 /** The optimizer over what is trainable. Bias and norm are not decayed unless `decayBiasAndNorm`. */
 export function makeOptimizer(
-  { name, decayBiasAndNorm = false, ...options }: OptimizerOptions,
+  { name, decayBiasAndNorm = false, groups: _, layerDecay: __, ...options }: OptimizerOptions,
   parameters: readonly NamedVariable[],
+  rates: ReadonlyMap<string, Rate> = new Map(),
 ): Optimizer {
   const trainable = parameters.filter(({ variable }) => variable.requiresGrad);
   if (trainable.length === 0)
@@ -30,11 +33,18 @@ export function makeOptimizer(
       field: 'freeze',
       hint: 'leave at least the head out of freeze',
     });
-  const over = decayBiasAndNorm ? trainable.map(({ variable }) => variable) : trainable;
   // Options left out must not overwrite the defaults by undefined.
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
     lr: number;
   };
+  const over = groupByRate(trainable, rates).flatMap(({ params, rate: { lrScale, weightDecay } }) =>
+    (decayBiasAndNorm ? [{ params }] : parameterGroups(params)).map((group) => ({
+      // A group's own decay leaves alone what has none.
+      ...(weightDecay !== undefined && { weightDecay }),
+      ...group,
+      ...(lrScale !== 1 && { lr: given.lr * lrScale }),
+    })),
+  );
   switch (name) {
     case 'adamw':
       return new AdamW(over, given) as unknown as Optimizer;
@@ -86,13 +96,23 @@ export function settingsText(
     labelSmoothing = 0,
     clip = {},
     precision = 'fp32',
-  }: { labelSmoothing?: number; clip?: { norm?: number; value?: number }; precision?: string } = {},
+    ema,
+    freezeBatchNorm = false,
+  }: {
+    labelSmoothing?: number;
+    clip?: { norm?: number; value?: number };
+    precision?: string;
+    ema?: { decay: number };
+    freezeBatchNorm?: boolean;
+  } = {},
 ): string {
   const { name, lr, weightDecay = name === 'adamw' ? 0.01 : 0, decayBiasAndNorm = false } = optimizer;
   const kind = name === 'adamw' ? 'decoupled decay' : 'L2';
   const decay =
     weightDecay > 0 ? `${kind} ${weightDecay}${decayBiasAndNorm ? '' : ' (not on bias and norm)'}` : 'no decay';
   const parts = [`${name} lr ${lr}, ${decay}`, `schedule ${schedule.name}`];
+  if (ema) parts.push(`weights averaged (decay ${ema.decay})`);
+  if (freezeBatchNorm) parts.push('batch norm frozen');
   if (precision !== 'fp32') parts.push(`products in ${precision}`);
   if (labelSmoothing > 0) parts.push(`label smoothing ${labelSmoothing}`);
   if (clip.norm !== undefined) parts.push(`gradient norm <= ${clip.norm}`);

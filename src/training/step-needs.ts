@@ -1,7 +1,7 @@
 /** Asks the engine what a training step and an evaluation step of a model would need, without running or allocating them. */
 import type { LabelledBatch } from '../data/index.ts';
 import type { Module } from '../nn/index.ts';
-import type { Optimizer } from '../optim/index.ts';
+import type { Ema, Optimizer } from '../optim/index.ts';
 import type { Task } from '../tasks/index.ts';
 import { autocast, generator, type Precision, planAndDiscard } from '../tensor/index.ts';
 import type { StepNeeds } from './plan.ts';
@@ -15,6 +15,7 @@ export interface NeedsRequest {
   readonly sampleBytes: number;
   /** A fresh one: planning touches its state. */
   readonly optimizer: () => Optimizer;
+  readonly ema?: (() => Ema) | undefined;
   readonly clip: Clip;
   readonly precision: Precision;
   readonly accumulate: number;
@@ -42,6 +43,7 @@ export function stepNeeds(request: NeedsRequest, batchSize: number): StepNeeds {
     model,
     lossOf: (batch) => autocast(precision, () => task.loss(model, batch)),
     optimizer: request.optimizer(),
+    ema: request.ema?.(),
     parameters,
     clip,
   });

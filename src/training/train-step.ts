@@ -2,7 +2,7 @@
 import { NumericError } from '../base/errors.ts';
 import type { LabelledBatch } from '../data/index.ts';
 import type { Module } from '../nn/index.ts';
-import { clipGradNorm, clipGradValue, type Optimizer } from '../optim/index.ts';
+import { clipGradNorm, clipGradValue, type Ema, type Optimizer } from '../optim/index.ts';
 import { generator, requireFinite, scalar, type Tensor, Variable, zeros } from '../tensor/index.ts';
 import { diagnoseNonFinite } from './nonfinite.ts';
 
@@ -16,7 +16,8 @@ export interface StepOptions {
   /** The mean loss of a batch, in training mode. */
   readonly lossOf: (batch: LabelledBatch) => Tensor;
   readonly optimizer: Optimizer;
-  /** What is trained. */
+  readonly ema?: Ema | undefined;
+  /** What is trained, or will be: frozen ones are passed over as long as they are. */
   readonly parameters: readonly Variable[];
   readonly clip: Clip;
 }
@@ -44,7 +45,8 @@ export class TrainStep {
    * of an update moves the weights; those before leave their gradients in the sums.
    */
   build(batch: LabelledBatch, share = 1, first = true, last = true): Tensor {
-    const { lossOf, optimizer, parameters, clip } = this.#options;
+    const { lossOf, optimizer, ema, clip } = this.#options;
+    const parameters = this.#options.parameters.filter((p) => p.requiresGrad);
     optimizer.zeroGrad();
     const loss = lossOf(batch);
     // The share is a program input: a short last batch changes it.
@@ -52,21 +54,23 @@ export class TrainStep {
     weighted.backward();
     const grads = parameters.flatMap((p) => (p.grad ? [p.grad] : []));
     requireFinite([loss.node, ...grads.map((g) => g.node)]);
-    if (!first || !last) this.#accumulate(first, last);
+    if (!first || !last) this.#accumulate(parameters, first, last);
     if (!last) return loss;
     if (clip.value !== undefined) clipGradValue(parameters, clip.value);
     if (clip.norm !== undefined) clipGradNorm(parameters, clip.norm);
     optimizer.step();
+    ema?.update(optimizer.stepCount);
     return loss;
   }
 
-  #accumulate(first: boolean, last: boolean): void {
-    const { parameters } = this.#options;
-    this.#sums ??= new Map(
-      parameters.map((p) => [p, new Variable(zeros(p.shape), { label: `sum of ${p.label}.grad` })]),
-    );
+  #accumulate(parameters: readonly Variable[], first: boolean, last: boolean): void {
+    this.#sums ??= new Map();
     for (const p of parameters) {
-      const sum = this.#sums.get(p) as Variable;
+      let sum = this.#sums.get(p);
+      if (!sum) {
+        sum = new Variable(zeros(p.shape), { label: `sum of ${p.label}.grad` });
+        this.#sums.set(p, sum);
+      }
       const total = first ? p.grad : p.grad ? sum.add(p.grad) : sum;
       if (!total) continue;
       if (last) p.grad = total;

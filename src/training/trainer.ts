@@ -20,6 +20,8 @@ export interface TrainLoop {
   readonly schedule: LrSchedule;
   /** Measures the validation part; stops early when `stop` says so and then gives nothing. */
   readonly validate?: (stop: () => boolean) => Promise<Measures | undefined>;
+  /** Called before the first step of every epoch, the one continued included; what it says is told. */
+  readonly beforeEpoch?: (epoch: number) => string | undefined;
   readonly selectBy: Selection;
   readonly earlyStopping?: { readonly patience: number; readonly minDelta: number } | null;
   readonly checkpoints: Checkpointing;
@@ -63,6 +65,8 @@ export async function trainLoop(loop: TrainLoop): Promise<TrainState> {
 
   while (state.epoch < epochs && !state.stoppedEarly) {
     const epoch = state.epoch + 1;
+    const news = loop.beforeEpoch?.(epoch);
+    if (news !== undefined) await emit({ type: 'notice', text: news });
     const clock = new Clock();
     for await (const batches of groups(loader.epoch(state.epoch, { startBatch: state.batch }), accumulate)) {
       const lr = loop.schedule(state.step);
