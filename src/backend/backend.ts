@@ -35,9 +35,14 @@ export interface Executable {
   run(inputs: readonly TypedArray[], outputs: readonly TypedArray[]): Promise<number>;
 }
 
+export interface CompileOptions {
+  /** Bytes the intermediates may take, if values may be computed twice for it; a wish, the plan tells what became of it. */
+  readonly arenaLimit?: number;
+}
+
 export interface Backend {
   readonly name: string;
   /** A zero-filled array, placed where this backend likes its memory. Throws MemoryError. */
   allocate(dtype: DType, length: number): TypedArray;
-  compile(graph: Graph): Executable;
+  compile(graph: Graph, options?: CompileOptions): Executable;
 }

@@ -6,6 +6,7 @@
 import { sizeOf } from '../base/index.ts';
 import { type Attrs, type Node, ops } from '../graph/index.ts';
 import { Reach } from './reach.ts';
+import type { Phase } from './rematerialize.ts';
 
 /** Rows longer than this are not held whole in registers. */
 const MAX_ROW = 16384;
@@ -27,6 +28,8 @@ export interface Group {
   readonly terminals: Set<Node>;
   /** Members of other groups that are computed again here instead of read; see recompute.ts. */
   readonly recomputed: Set<Node>;
+  /** Of its members that belong to one; see rematerialize.ts. */
+  phase: Phase | undefined;
 }
 
 export interface Fusion {
@@ -90,9 +93,14 @@ export function spreadBase(x: Node, cols: number): Node | undefined {
 
 /**
  * Groups the nodes of `order` (inputs first). Values of `barriers` are never consumed inside the kernel that makes
- * them, so that they can be looked at before anything after them runs.
+ * them, so that they can be looked at before anything after them runs. Nodes of different `phases` stay apart.
  */
-export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilogues = true): Fusion {
+export function fuse(
+  order: readonly Node[],
+  barriers: ReadonlySet<Node>,
+  epilogues = true,
+  phases: ReadonlyMap<Node, Phase> = new Map(),
+): Fusion {
   const free = freeNodes(order);
   const groups = new Set<Group>();
   const groupOf = new Map<Node, Group>();
@@ -109,16 +117,19 @@ export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilog
       rows: new Set(),
       terminals: new Set(),
       recomputed: new Set(),
+      phase: undefined,
     };
     groups.add(group);
     return group;
   };
   const join = (node: Node, group: Group, row: boolean): void => {
     group.members.add(node);
+    group.phase ??= phases.get(node);
     if (row) group.rows.add(node);
     groupOf.set(node, group);
     readBy(node, group);
   };
+  const apart = (a: Phase | undefined, b: Phase | undefined): boolean => a !== undefined && b !== undefined && a !== b;
   const readBy = (node: Node, group: Group): void => {
     for (const x of node.inputs) reach.add(group, x);
   };
@@ -143,6 +154,7 @@ export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilog
   /** Whether `node` may run inside `group`: no input of it comes from the group by a way outside. */
   const mayJoin = (node: Node, group: Group): boolean =>
     group.members.size < MAX_MEMBERS &&
+    !apart(phases.get(node), group.phase) &&
     node.inputs.every((x) => {
       const m = linear(x);
       if (free.has(m)) return true;
@@ -155,7 +167,7 @@ export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilog
     if (a === b) return true;
     if (a.size !== b.size || (a.cols !== b.cols && a.cols !== 0 && b.cols !== 0)) return false;
     if ((a.cols > 0 || b.cols > 0) && (a.terminals.size > 0 || b.terminals.size > 0)) return false;
-    if (a.members.size + b.members.size > MAX_MEMBERS) return false;
+    if (a.members.size + b.members.size > MAX_MEMBERS || apart(a.phase, b.phase)) return false;
     const clear = (from: Group, to: Group): boolean => {
       for (const e of externals(from))
         if (to.members.has(e) && !barriers.has(e)) {
@@ -178,6 +190,7 @@ export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilog
       groupOf.set(node, a);
     }
     a.cols ||= b.cols;
+    a.phase ??= b.phase;
     groups.delete(b);
     reach.merge(a, b);
     return a;
@@ -250,6 +263,7 @@ export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilog
     for (const heavy of inputs) {
       const owner = groupOf.get(heavy);
       if (!takesEpilogue(heavy) || sizeOf(heavy.shape) !== group.size || !owner || owner.members.size > 0) continue;
+      if (apart(owner.phase, group.phase) || (barriers.has(heavy) && outweighed(heavy))) continue;
       if (!inputs.some((e) => e !== heavy && reaches(e, owner))) return { heavy, owner };
     }
     return undefined;
@@ -263,6 +277,7 @@ export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilog
     else if (kind === 'heavy' || kind === 'reduce') {
       const group = newGroup(sizeOf(node.shape));
       group.heavy = node;
+      group.phase = phases.get(node);
       groupOf.set(node, group);
       readBy(node, group);
     }
@@ -275,6 +290,7 @@ export function fuse(order: readonly Node[], barriers: ReadonlySet<Node>, epilog
       if (!found) continue;
       const { heavy, owner } = found;
       group.heavy = heavy;
+      group.phase ??= owner.phase;
       groupOf.set(heavy, group);
       groups.delete(owner);
       reach.merge(group, owner);
@@ -292,6 +308,13 @@ const SMALL_MAP_IMAGES = 8;
 /** Sums of products over two operands. */
 export const isContraction = (node: Node): boolean =>
   node.op === 'matmul' || node.op === 'conv2d' || node.op === 'conv2dInputGrad';
+
+/**
+ * Whether the factors of a product are larger than it. One that lives in an epilogue alone is checked through its factors,
+ * and what rides there waits for all checks: factors of small weights would be kept for long.
+ */
+const outweighed = ({ inputs, shape }: Node): boolean =>
+  inputs.reduce((sum, x) => sum + sizeOf(x.shape), 0) > 2 * sizeOf(shape);
 
 /** Kernels that hand finished tiles on. */
 function takesEpilogue(node: Node): boolean {

@@ -5,7 +5,7 @@
 
 import type { Graph } from '../backend/backend.ts';
 import { byteSize, InternalError, isFloat, sizeOf, UnsupportedError } from '../base/index.ts';
-import { type Attrs, type Layer, layerOf, type Node, type Storage, topologicalOrder } from '../graph/index.ts';
+import { type Attrs, type Node, type Storage, topologicalOrder } from '../graph/index.ts';
 import { type EmitContext, emitFused, operandKind } from './emit.ts';
 import { freeNodes, fuse, type Group, isContraction, linear } from './fuse.ts';
 import { heavyKernel, stridedOperand } from './heavy.ts';
@@ -14,8 +14,20 @@ import { type Interval, planMemory } from './memory.ts';
 import { overlapAdd } from './overlap.ts';
 import type { Fused, NativeProgram, Step } from './program.ts';
 import { recompute } from './recompute.ts';
+import { type Rewritten, rematerialize } from './rematerialize.ts';
 import { DepthFirst, freeEarly, type Unit } from './schedule.ts';
 import { simplify } from './simplify.ts';
+import {
+  collapse,
+  constantStep,
+  depths,
+  layerOfUnit,
+  loneGroup,
+  nameOf,
+  offsetOf,
+  readsStorage,
+  weightBytes,
+} from './steps.ts';
 import { isContiguous, joinViews, throughMovement, type View, wholeView } from './view.ts';
 
 /** Passes that may be switched off: each is an acceleration, and its test is that results stay the same. */
@@ -26,6 +38,8 @@ export interface PassOptions {
   recomputation?: boolean;
   /** Run what frees memory as soon as it can. */
   freeEarly?: boolean;
+  /** Bytes the intermediates may take: values are dropped and computed again where they would take more. */
+  arenaLimit?: number;
 }
 
 export interface Lowered {
@@ -38,7 +52,13 @@ export interface Lowered {
  * Throws UnsupportedError for what only the reference backend computes.
  */
 export function lower(graph: Graph, options: PassOptions = {}): Lowered {
-  return new Lowering(graph, options).run();
+  const roots = simplify(overlapAdd(channelsLast(simplify([...graph.outputs, ...graph.checks]))));
+  const plain = new Lowering(graph, { roots, phases: new Map() }, options);
+  const { arenaLimit = Number.POSITIVE_INFINITY } = options;
+  if (plain.arenaBytes <= arenaLimit) return plain.emit();
+  const wanted = roots.filter((_, i) => graph.overwrites[i] === -1);
+  const arrange = (rewritten: Rewritten): Lowering => new Lowering(graph, rewritten, options);
+  return rematerialize(plain, roots, wanted, arenaLimit, arrange).emit();
 }
 
 class Lowering {
@@ -63,12 +83,16 @@ class Lowering {
   readonly #steps: Step[] = [];
   #scratch = 0;
 
-  readonly #freeEarly: boolean;
+  /** Units that the wanted values need, in order; and all others. */
+  readonly forward: readonly Unit[];
+  readonly backward: readonly Unit[];
+  readonly arenaBytes: number;
+  readonly #copies: readonly { from: number; to: number; bytes: number }[];
 
-  constructor(graph: Graph, { epilogues = true, recomputation = true, freeEarly = true }: PassOptions) {
+  /** Decides everything but how the steps are written. */
+  constructor(graph: Graph, { roots, phases }: Rewritten, options: PassOptions) {
+    const { epilogues = true, recomputation = true, freeEarly: early = true } = options;
     this.#graph = graph;
-    this.#freeEarly = freeEarly;
-    const roots = simplify(overlapAdd(channelsLast(simplify([...graph.outputs, ...graph.checks]))));
     this.#outputs = roots.slice(0, graph.outputs.length);
     this.#checks = roots.slice(graph.outputs.length);
     const order = topologicalOrder(roots);
@@ -85,29 +109,36 @@ class Lowering {
       ...this.#checks.map(linear),
       ...order.filter((n) => n.op === 'cast' && n.dtype === 'u8'),
     ]);
-    const fusion = fuse(order, this.#barriers, epilogues);
+    const fusion = fuse(order, this.#barriers, epilogues, phases);
     if (recomputation) recompute(order, roots, fusion, { free: this.#free, barriers: this.#barriers });
     this.#groupOf = fusion.groupOf;
     graph.inputs.forEach((node, i) => {
       if (!this.#inputOf.has(node.storage as Storage)) this.#inputOf.set(node.storage as Storage, i);
     });
+    const { forward, backward } = this.#demand(phases.size > 0);
+    this.forward = forward;
+    this.backward = backward;
+    this.#units = early ? this.#freeEarly([...forward, ...backward], phases) : [...forward, ...backward];
+    this.#copies = this.#placeOutputs();
+    this.arenaBytes = this.#placeIntermediates(this.#copies);
   }
 
-  run(): Lowered {
-    this.#units = this.#schedule();
-    const copies = this.#placeOutputs();
-    this.#placeIntermediates(copies);
+  /** Values in the arena. */
+  get stored(): ReadonlySet<Node> {
+    return new Set(this.#slots);
+  }
+
+  emit(): Lowered {
     for (const unit of this.#units) {
       const before = this.#steps.length;
-      this.#emit(unit);
+      this.#emitUnit(unit);
       const layer = layerOfUnit(unit);
       if (layer) for (const step of this.#steps.slice(before)) step.layer = layer;
     }
-    for (const { from, to, bytes } of copies)
+    for (const { from, to, bytes } of this.#copies)
       this.#steps.push({ kernel: 'copy', name: 'update', in: [from], out: [to], attrs: { bytes } });
-    const { arenaBytes } = this.#arena as { arenaBytes: number };
     return {
-      program: { arenaBytes, buffers: this.#buffers, lengths: this.#lengths, steps: this.#steps },
+      program: { arenaBytes: this.arenaBytes, buffers: this.#buffers, lengths: this.#lengths, steps: this.#steps },
       scratchBytes: this.#scratch,
     };
   }
@@ -191,28 +222,34 @@ class Lowering {
 
   // --- order -------------------------------------------------------------------------------------------------------
 
-  /** What is wanted and what is checked, then the checks, then updates; but whatever frees memory as soon as it can. */
-  #schedule(): Unit[] {
-    const { overwrites, inputs } = this.#graph;
-    const wanted = this.#outputs.map((node) => this.#dense(node));
+  /** Units by need: for what is wanted, then for what is checked, the checks, updates. */
+  #demand(deepFirst: boolean): { forward: Unit[]; backward: Unit[] } {
+    const rank = deepFirst ? depths(this.#order.keys()) : this.#order;
     const order = new DepthFirst(
       (node) => this.#unitOf(node),
-      (node) => this.#order.get(node) ?? 0,
+      (node) => rank.get(node) ?? 0,
     );
-    wanted.forEach((node, i) => {
-      if ((overwrites[i] as number) < 0) order.need(node);
+    const needed = this.#outputs.map((node) => this.#dense(node));
+    needed.forEach((node, i) => {
+      if ((this.#graph.overwrites[i] as number) < 0) order.need(node);
     });
+    const { length } = order.units;
     order.units.push(...this.#checks.flatMap((node, id) => this.#checkUnit(node, id, order) ?? []));
-    for (const node of wanted) order.need(node);
-    if (!this.#freeEarly) return order.units;
+    for (const node of needed) order.need(node);
+    return { forward: order.units.slice(0, length), backward: order.units.slice(length) };
+  }
+
+  #freeEarly(units: readonly Unit[], phases: Rewritten['phases']): Unit[] {
     const fresh = new Set<Node>();
     const updates = new Map<Node, Storage[]>();
-    wanted.forEach((node, i) => {
-      const input = inputs[overwrites[i] as number];
+    this.#outputs.forEach((output, i) => {
+      const node = this.#dense(output);
+      const input = this.#graph.inputs[this.#graph.overwrites[i] as number];
       if (input) updates.set(node, [...(updates.get(node) ?? []), input.storage as Storage]);
       else fresh.add(node);
     });
-    return freeEarly({ units: order.units, fresh, updates });
+    const late = new Set(units.filter(({ makes }) => makes.some((node) => phases.get(node) === 'again')));
+    return freeEarly({ units, fresh, updates, late });
   }
 
   /** A value that lives only inside an epilogue is checked through the factors of its product. */
@@ -230,8 +267,6 @@ class Lowering {
   }
 
   // --- places ------------------------------------------------------------------------------------------------------
-
-  #arena: { arenaBytes: number } | undefined;
 
   #buffer(place: NativeProgram['buffers'][number], bytes: number): number {
     this.#buffers.push(place);
@@ -328,7 +363,7 @@ class Lowering {
   }
 
   /** Lifetimes of everything that is neither input nor output, packed into the arena. */
-  #placeIntermediates(copies: readonly { from: number }[]): void {
+  #placeIntermediates(copies: readonly { from: number }[]): number {
     for (const unit of this.#units) for (const read of unit.reads) this.#bufferOf(read);
     const first = new Map<Node, number>();
     const last = new Map<Node, number>();
@@ -351,7 +386,7 @@ class Lowering {
     this.#slots.forEach((node, i) => {
       this.#buffers[this.#home.get(node) as number] = { arena: offsets[i] as number };
     });
-    this.#arena = { arenaBytes: bytes };
+    return bytes;
   }
 
   // --- steps -------------------------------------------------------------------------------------------------------
@@ -371,7 +406,7 @@ class Lowering {
     },
   }))(this);
 
-  #emit(unit: Unit): void {
+  #emitUnit(unit: Unit): void {
     if (unit.check) this.#emitCheck(unit, unit.check);
     else if (unit.group) this.#emitGroup(unit.group);
     else if (unit.move) this.#emitMove(unit.move);
@@ -468,87 +503,3 @@ class Lowering {
     this.#steps.push({ kernel: 'fused', name, in: [], out: [], attrs: {}, fused: collapse(fused) });
   }
 }
-
-/** The layer of the product or convolution, else the one that most of the unit's nodes belong to. */
-function layerOfUnit({ group, makes, check }: Unit): Layer | undefined {
-  const decisive = check?.node ?? group?.heavy;
-  if (decisive) return layerOf(decisive);
-  const counts = new Map<Layer, number>();
-  for (const node of makes) {
-    const layer = layerOf(node);
-    if (layer) counts.set(layer, (counts.get(layer) ?? 0) + 1);
-  }
-  return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0];
-}
-
-const readsStorage = (unit: Unit, input: Node): boolean =>
-  [...unit.reads].some((read) => read.storage === input.storage);
-
-const offsetOf = (view: View, start: readonly number[]): number =>
-  start.reduce((sum, s, i) => sum + s * (view.strides[i] as number), 0);
-
-/** A value made from constants that is wanted in memory has a kernel of its own. */
-const loneGroup = (node: Node): Group => ({
-  number: -1,
-  size: sizeOf(node.shape),
-  cols: 0,
-  heavy: undefined,
-  members: new Set([node]),
-  rows: new Set(),
-  terminals: new Set(),
-  recomputed: new Set(),
-});
-
-function constantStep(node: Node, value: number, buffer: number): Step {
-  const integer = node.dtype === 'i32';
-  const fused: Fused = {
-    dims: [sizeOf(node.shape)],
-    cols: 0,
-    inputs: [],
-    outputs: [{ buffer, dtype: node.dtype, offset: 0, strides: [1], reg: 0 }],
-    registers: ['full'],
-    code: [[integer ? 'consti' : 'const', 0, value]],
-  };
-  return { kernel: 'fused', name: 'fill', in: [], out: [], attrs: {}, fused };
-}
-
-/** Joins adjacent dimensions that every operand walks evenly; drops those of size 1. */
-function collapse(fused: Fused): Fused {
-  const operands = [...fused.inputs, ...fused.outputs];
-  const dims: number[] = [];
-  const strides = operands.map((): number[] => []);
-  fused.dims.forEach((size, i) => {
-    if (size === 1) return;
-    const joins = dims.length > 0 && operands.every((o, k) => strides[k]?.at(-1) === (o.strides[i] as number) * size);
-    if (joins) dims[dims.length - 1] = (dims.at(-1) as number) * size;
-    else dims.push(size);
-    operands.forEach((o, k) => {
-      const list = strides[k] as number[];
-      if (joins) list[list.length - 1] = o.strides[i] as number;
-      else list.push(o.strides[i] as number);
-    });
-  });
-  operands.forEach((o, k) => {
-    o.strides = strides[k] as number[];
-  });
-  return { ...fused, dims };
-}
-
-/** Bytes of one convolution's packed weights, with room for panels that are not full. */
-const weightBytes = (a: Record<string, number>): number =>
-  2 * (a.bf16 as number) * (a.n as number) * Math.max(imageElements(a, 'i'), imageElements(a, 'o')) +
-  4 *
-    Math.ceil((a.oc as number) / 64) *
-    64 *
-    Math.ceil((a.ic as number) / 16) *
-    16 *
-    (a.kh as number) *
-    (a.kw as number);
-
-const imageElements = (a: Record<string, number>, side: 'i' | 'o'): number =>
-  (a[`${side}h`] as number) * (a[`${side}w`] as number) * (a[`${side}c`] as number);
-
-const nameOf = (group: Group): string => {
-  const ops = [...(group.heavy ? [group.heavy] : []), ...group.members, ...group.terminals].map((n) => n.op);
-  return ops.length > 4 ? `${ops.slice(0, 3).join('+')}+${ops.length - 3}` : ops.join('+');
-};

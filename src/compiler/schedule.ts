@@ -61,6 +61,8 @@ export interface ScheduleRequest {
   readonly fresh: ReadonlySet<Node>;
   /** New values of inputs, with the storage each may be written over. */
   readonly updates: ReadonlyMap<Node, readonly Storage[]>;
+  /** Units that never run before their turn. */
+  readonly late?: ReadonlySet<Unit>;
 }
 
 const bytesOf = (node: Node): number => sizeOf(node.shape) * byteSize(node.dtype);
@@ -81,9 +83,11 @@ class EarlyFree {
   readonly #waits = new Map<Unit, number>();
   readonly #ready = new Set<Unit>();
   readonly #done: Unit[] = [];
+  readonly #late: ReadonlySet<Unit>;
 
-  constructor({ units, fresh, updates }: ScheduleRequest) {
+  constructor({ units, fresh, updates, late = new Set() }: ScheduleRequest) {
     this.#units = units;
+    this.#late = late;
     this.#position = new Map(units.map((unit, i) => [unit, i]));
     for (const unit of units)
       for (const read of unit.reads) this.#readers.set(read, (this.#readers.get(read) ?? new Set()).add(unit));
@@ -157,7 +161,7 @@ class EarlyFree {
         if (seen.has(read) || !this.#bytes.get(read)) continue;
         seen.add(read);
         const batch = this.#readers.get(read) as Set<Unit>;
-        if (![...batch].every((reader) => this.#ready.has(reader))) continue;
+        if (![...batch].every((reader) => this.#ready.has(reader) && !this.#late.has(reader))) continue;
         const made = this.#made(batch);
         const freed = this.#freed(batch);
         if (made < freed && (made < least || (made === least && freed > most))) {

@@ -103,6 +103,10 @@ export function withInputs(node: Node, inputs: readonly Node[]): Node {
   return noteLayer({ ...node, id: nextId++, inputs }, layerOf(node));
 }
 
+/** Another node that computes the same from `inputs`: equal ones, computed again. */
+export const cloneNode = (node: Node, inputs: readonly Node[]): Node =>
+  noteLayer({ ...node, id: nextId++, inputs }, layerOf(node));
+
 export function sourceNode(storage: Storage, shape: Shape): Node<'source'> {
   invariant(storage.length === sizeOf(shape), `${storage.length} elements cannot have shape ${shape.join('x')}`);
   const { dtype, version } = storage;

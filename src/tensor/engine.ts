@@ -2,7 +2,14 @@
  * Where lazy values become numbers: collects what is asked for and every pending update into one graph,
  * finds or compiles its program, and runs it. Nothing above this file knows that programs exist.
  */
-import { type Backend, type Executable, type ExecutablePlan, type Graph, selectBackend } from '../backend/index.ts';
+import {
+  type Backend,
+  type CompileOptions,
+  type Executable,
+  type ExecutablePlan,
+  type Graph,
+  selectBackend,
+} from '../backend/index.ts';
 import { byteSize, NumericError, StaleTensorError, type TypedArray } from '../base/index.ts';
 import { type Node, Storage, sourceNode, topologicalOrder, withInputs } from '../graph/index.ts';
 
@@ -21,6 +28,7 @@ interface Request {
   /** The new value of each owner. */
   readonly values: readonly Node[];
   readonly checks: readonly Node[];
+  readonly options: CompileOptions;
 }
 
 interface CompiledProgram {
@@ -98,40 +106,40 @@ export const realizedNode = (node: Node): Node | undefined => (node.op === 'sour
  * Computes `nodes` together with all pending updates, in one program; settles when the values are in place.
  * Programs run in the order they were asked for; when one fails, those queued behind it fail too.
  */
-export async function flush(nodes: readonly Node[]): Promise<void> {
-  await submit(nodes);
+export async function flush(nodes: readonly Node[], options: CompileOptions = {}): Promise<void> {
+  await submit(nodes, options);
 }
 
 /** Starts the pending updates without waiting; an error surfaces at the next `flush`. */
 function flushPending(): void {
   if (pending.size > 0)
-    submit([]).catch((error: unknown) => {
+    submit([], {}).catch((error: unknown) => {
       failure ??= error;
     });
 }
 
-function takeRequest(nodes: readonly Node[]): Request {
+function takeRequest(nodes: readonly Node[], options: CompileOptions): Request {
   const owners = [...pending.values()].map(({ owner }) => owner);
   const values = owners.map((owner) => owner.node);
   const wanted = [...new Set(nodes)].filter((node) => !realizedNode(node) && !values.includes(node));
-  return { wanted, owners, values, checks };
+  return { wanted, owners, values, checks, options };
 }
 
-async function submit(nodes: readonly Node[]): Promise<unknown> {
+async function submit(nodes: readonly Node[], options: CompileOptions): Promise<unknown> {
   if (failure !== undefined) {
     const error = failure;
     failure = undefined;
     throw error;
   }
-  let request = takeRequest(nodes);
+  let request = takeRequest(nodes, options);
   let reached = order(request);
   const unborn = reached.filter((node) => initial.has(node));
   if (unborn.length > 0) {
     const owners = unborn.map((node) => initial.get(node) as Assignable);
     for (const node of unborn) initial.delete(node);
-    const born = { wanted: [], owners, values: unborn, checks: [] };
+    const born = { wanted: [], owners, values: unborn, checks: [], options: {} };
     execute(born, order(born)).catch(() => {});
-    request = takeRequest(nodes);
+    request = takeRequest(nodes, options);
     reached = order(request);
   }
   // A value assigned before the first was ever computed: nothing may write the first over it later.
@@ -225,6 +233,7 @@ function programKey(nodes: readonly Node[], request: Request): { key: number[]; 
     for (const input of node.inputs) key.push(at(input));
   }
   for (const owner of request.owners) key.push(-2, numberOf(owner.storage));
+  if (request.options.arenaLimit !== undefined) key.push(-3, request.options.arenaLimit);
   key.push(-1, ...request.wanted.map(at), -1, ...request.values.map(at), -1, ...request.checks.map(at));
   return { key, storages: [...storages.keys()] };
 }
@@ -250,7 +259,8 @@ function findProgram(key: readonly number[]): CompiledProgram | undefined {
 }
 
 function compileProgram(key: readonly number[], nodes: readonly Node[], request: Request): CompiledProgram {
-  const executable = currentBackend().compile(buildGraph(nodes, request, (node) => realized.get(node) ?? node));
+  const graph = buildGraph(nodes, request, (node) => realized.get(node) ?? node);
+  const executable = currentBackend().compile(graph, request.options);
   engineStats.compiled++;
   const program = { key, executable };
   programs.set(hash(key), program);
@@ -298,8 +308,8 @@ export interface ProgramPlan extends ExecutablePlan {
 }
 
 /** Plans the program that would compute `nodes` and all pending updates, then forgets those updates. Allocates nothing. */
-export function planAndDiscard(nodes: readonly Node[]): ProgramPlan {
-  const request = takeRequest(nodes);
+export function planAndDiscard(nodes: readonly Node[], options: CompileOptions = {}): ProgramPlan {
+  const request = takeRequest(nodes, options);
   const placeholders = new Map<Node, Node>();
   const resolve = (node: Node): Node => {
     const owner = initial.get(node);
@@ -312,7 +322,7 @@ export function planAndDiscard(nodes: readonly Node[]): ProgramPlan {
   for (const { owner, before } of pending.values()) owner.node = before;
   pending.clear();
   checks = [];
-  const { plan } = currentBackend().compile(graph);
+  const { plan } = currentBackend().compile(graph, options);
   const inputBytes = graph.inputs.reduce((sum, n) => sum + (n.storage as Storage).length * byteSize(n.dtype), 0);
   return { ...plan, inputBytes };
 }

@@ -10,7 +10,7 @@ import {
 } from '../../base/index.ts';
 import { lower, type NativeProgram, type PassOptions } from '../../compiler/index.ts';
 import { topologicalOrder } from '../../graph/index.ts';
-import type { Backend, Executable, ExecutablePlan, Graph } from '../backend.ts';
+import type { Backend, CompileOptions, Executable, ExecutablePlan, Graph } from '../backend.ts';
 import { graphFlops } from '../flops.ts';
 import type { NativeAddon, ProgramHandle } from './addon.ts';
 
@@ -37,8 +37,8 @@ export class NativeBackend implements Backend {
     }
   }
 
-  compile(graph: Graph): NativeExecutable {
-    const { program, scratchBytes } = lower(graph, this.#options);
+  compile(graph: Graph, options: CompileOptions = {}): NativeExecutable {
+    const { program, scratchBytes } = lower(graph, { ...this.#options, ...options });
     const flops = graphFlops(topologicalOrder([...graph.outputs, ...graph.checks]));
     const fresh = graph.overwrites.flatMap((o, i) => (o < 0 ? [i] : []));
     return new NativeExecutable(this.addon, program, fresh, { arenaBytes: program.arenaBytes, scratchBytes, flops });
