@@ -63,6 +63,11 @@ export interface FineTuneOptions {
   /** Registered name and options `model` was built from. */
   architecture?: { readonly name: string } & Readonly<Record<string, unknown>>;
   origin?: Json;
+  /**
+   * Bytes that weights, optimizer, intermediates and batches may take together: values of forward are computed again in
+   * backward where they would take more.
+   */
+  memoryLimit?: number;
   /** Refuse to start when the plan exceeds the memory there is; true unless told. */
   checkMemory?: boolean;
   /** Checkpoints and resume; a run folder brings them. */
@@ -277,9 +282,10 @@ export function prepare(options: FineTuneOptions) {
         freezeBatchNorm: options.freezeBatchNorm,
       }),
       ...(groups.length > 1 && { groups }),
-      needs: (size) =>
+      memoryLimit: options.memoryLimit,
+      needs: (size, memoryLimit) =>
         stepNeeds(
-          { ...request, evalBatchSize: (b) => Math.min(evaluated, evalBatch(b)) },
+          { ...request, memoryLimit, evalBatchSize: (b) => Math.min(evaluated, evalBatch(b)) },
           Math.min(size, data.train.length),
         ),
     },
@@ -296,6 +302,7 @@ export function prepare(options: FineTuneOptions) {
     ema,
     parameters,
     clip,
+    arenaLimit: plan.memory.arenaLimit,
   };
   const step = new TrainStep(stepOptions);
   const evalBatchSize = evalBatch(batchSize);

@@ -73,6 +73,15 @@ function read(path: string): string | undefined {
   }
 }
 
+/** `1.5 GiB`, `600 MB`, or plain bytes. */
+export const byteText = /^\d+(\.\d+)? ?(B|[KMGT]i?B)?$/;
+
+/** Bytes of what `byteText` matches. */
+export function parseBytes(text: string): number {
+  const [, value = '', unit = 'B'] = /^([\d.]+) ?(\w+)?$/.exec(text) ?? [];
+  return Math.floor(Number(value) * (unit.includes('i') ? 1024 : 1000) ** 'BKMGT'.indexOf(unit[0] as string));
+}
+
 /** 1536 -> `1.5 KiB`. */
 export function formatBytes(bytes: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];

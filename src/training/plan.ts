@@ -7,6 +7,8 @@ import { groupText, type PlanGroup } from './rates.ts';
 export interface StepNeeds {
   /** Weights, buffers, optimizer state and gradient sums that are not in memory yet. */
   readonly stateBytes: number;
+  /** Weights that are in memory already. */
+  readonly allocatedBytes: number;
   /** Intermediates of the larger program (a training step, or evaluation), gradients among them. */
   readonly arenaBytes: number;
   readonly scratchBytes: number;
@@ -14,6 +16,8 @@ export interface StepNeeds {
   readonly batchBytes: number;
   /** One update: forward, backward, optimizer; of all accumulated batches. */
   readonly flops: number;
+  /** What the intermediates of a training step were kept below by computing values twice. */
+  readonly arenaLimit?: number;
 }
 
 export interface RunPlan {
@@ -40,6 +44,8 @@ export interface RunPlan {
     readonly peak: number;
     readonly available: number;
     readonly limit: string;
+    /** Set where values are computed twice to stay below it: bytes of a training step's intermediates. */
+    readonly arenaLimit?: number;
   };
 }
 
@@ -58,8 +64,10 @@ export interface PlanRequest {
   readonly steps: number;
   readonly settings: string;
   readonly groups?: readonly PlanGroup[];
-  /** The needs at a batch size; pure. */
-  readonly needs: (batchSize: number) => StepNeeds;
+  /** Bytes of everything, what is in memory already included, if somebody set a limit. */
+  readonly memoryLimit?: number;
+  /** The needs at a batch size, within a limit where values may be computed twice; pure. */
+  readonly needs: (batchSize: number, memoryLimit?: number) => StepNeeds;
 }
 
 /**
@@ -70,10 +78,12 @@ export function planRun(
   request: PlanRequest,
   { check = true, memory = machineMemory() }: { check?: boolean; memory?: MachineMemory } = {},
 ): RunPlan {
-  const { needs: needsOf, ...rest } = request;
-  const needs = needsOf(request.batchSize);
+  const { needs: needsOf, memoryLimit = Number.POSITIVE_INFINITY, ...rest } = request;
+  const needs = needsOf(request.batchSize, request.memoryLimit);
   const growth = growthOf(needs);
-  if (check && growth > memory.available) refuse(request, growth, memory);
+  const room = memoryLimit - needs.allocatedBytes;
+  const allowed = room < memory.available ? { available: room, limit: 'memoryLimit' } : memory;
+  if (check && growth > allowed.available) refuse(request, growth, allowed);
   return {
     ...rest,
     flopsPerStep: needs.flops,
@@ -87,12 +97,19 @@ export function planRun(
       peak: memory.resident + growth,
       available: memory.available,
       limit: memory.limit,
+      ...(needs.arenaLimit !== undefined && { arenaLimit: needs.arenaLimit }),
     },
   };
 }
 
-function refuse({ batchSize, needs, model }: PlanRequest, growth: number, { available, limit }: MachineMemory): never {
-  const largest = largestThatFits(batchSize, (size) => growthOf(needs(size)) <= available);
+function refuse(
+  { batchSize, needs, model, memoryLimit }: PlanRequest,
+  growth: number,
+  { available, limit }: Pick<MachineMemory, 'available' | 'limit'>,
+): never {
+  const largest = largestThatFits(batchSize, (size) => growthOf(needs(size, memoryLimit)) <= available);
+  const total = available + needs(batchSize).allocatedBytes;
+  const recomputed = memoryLimit === undefined && growthOf(needs(batchSize, total)) <= available;
   const words = `training ${model} with batchSize ${batchSize} needs ${formatBytes(growth)}, ${formatBytes(available)} are available (${limit})`;
   throw new MemoryError('PLAN_DOES_NOT_FIT', words, {
     field: 'batchSize',
@@ -100,8 +117,10 @@ function refuse({ batchSize, needs, model }: PlanRequest, growth: number, { avai
     available,
     got: batchSize,
     ...(largest > 0 ? { largestBatchSize: largest } : {}),
-    hint:
-      largest > 0
+    hint: recomputed
+      ? `--set memoryLimit=${Math.floor(total)} computes some values twice and fits` +
+        (largest > 0 ? `; so does batchSize ${largest}` : '')
+      : largest > 0
         ? `batchSize ${largest} fits: --set batchSize=${largest} (and --set accumulate=${Math.ceil(batchSize / largest)} for the same update)`
         : 'no batch size fits: choose a smaller model, or sgd, which keeps less state than adamw',
   });
@@ -132,7 +151,8 @@ export function planText(plan: RunPlan): string {
     `work: ${plan.steps} steps of batch ${batch}, ${formatFlops(plan.flopsPerStep)} each`,
     `memory: ${formatBytes(memory.growth)} predicted at peak (weights and optimizer ${formatBytes(memory.state)}, ` +
       `step ${formatBytes(memory.arena + memory.scratch)}, batches ${formatBytes(memory.batches)}) ` +
-      `on top of ${formatBytes(memory.baseline)}; ${formatBytes(memory.available)} available`,
+      `on top of ${formatBytes(memory.baseline)}; ${formatBytes(memory.available)} available` +
+      (memory.arenaLimit === undefined ? '' : '; some values computed twice to stay below memoryLimit'),
   ].join('\n');
 }
 

@@ -177,8 +177,8 @@ class Recorder implements Backend {
     return this.#native.allocate(...args);
   }
 
-  compile(graph: Graph): Executable {
-    const executable = this.#native.compile(graph);
+  compile(...args: Parameters<Backend['compile']>): Executable {
+    const executable = this.#native.compile(...args);
     return {
       plan: executable.plan,
       run: async (inputs, outputs) => {

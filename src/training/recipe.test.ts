@@ -85,6 +85,7 @@ describe('recipes', () => {
     ['wrong type', good.replace('1e-3', 'fast'), 'RECIPE_INVALID', 'optimizer.lr', 7, 3],
     ['negative batch', good.replace('batchSize: 8', 'batchSize: -8'), 'RECIPE_INVALID', 'batchSize', 8, 1],
     ['fraction', good.replace('epochs: 2', 'epochs: 2.5'), 'RECIPE_INVALID', 'epochs', 9, 1],
+    ['a size of words', `${good}memoryLimit: lots\n`, 'RECIPE_INVALID', 'memoryLimit', 10, 1],
     ['unknown precision', `${good}precision: fp16\n`, 'RECIPE_INVALID', 'precision', 10, 1],
     ['wrong choice', good.replace('name: digits', 'name: digit'), 'RECIPE_INVALID', 'data.name', 2, 9],
     ['wrong union', good.replace('name: adamw', 'name: adamv'), 'RECIPE_INVALID', 'optimizer.name', 6, 3],

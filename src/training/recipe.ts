@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { type Transform, textSetNames } from '../data/index.ts';
 import { precisions } from '../tensor/index.ts';
+import { byteText, parseBytes } from './machine-memory.ts';
 
 const positiveInt = z.number().int().min(1).max(1e9);
 const count = z.number().int().min(0).max(1e9);
@@ -190,6 +191,21 @@ export const recipeSchema = z.strictObject({
   epochs: z.number().int().min(1).max(1e6),
   /** bf16: products and convolutions of training round their operands to bfloat16; weights and sums stay fp32. */
   precision: z.enum(precisions).default('fp32'),
+  /**
+   * Bytes (or `900 MiB`) that weights, optimizer, intermediates and batches may take: where they would take more, values
+   * of forward are computed again in backward.
+   */
+  memoryLimit: z
+    .union([
+      z
+        .number()
+        .int()
+        .min(1)
+        .max(2 ** 50),
+      z.string().regex(byteText, 'expected bytes, or a size such as "900 MiB"'),
+    ])
+    .transform((size) => (typeof size === 'string' ? parseBytes(size) : size))
+    .optional(),
   /** Batches whose gradients are summed into one update. */
   accumulate: positiveInt.default(1),
   clip: z.strictObject({ norm: z.number().positive().optional(), value: z.number().positive().optional() }).default({}),

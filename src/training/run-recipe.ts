@@ -254,6 +254,7 @@ function optionsOf(data: RunData, init?: OpenedInit): FineTuneOptions {
     ema,
     labelSmoothing,
     precision,
+    memoryLimit: recipe.memoryLimit,
     selectBy: recipe.selectBy,
     earlyStopping: recipe.earlyStopping,
     seed: recipe.seed,

@@ -3,7 +3,7 @@ import { NumericError } from '../base/errors.ts';
 import type { LabelledBatch } from '../data/index.ts';
 import type { Module } from '../nn/index.ts';
 import { clipGradNorm, clipGradValue, type Ema, type Optimizer } from '../optim/index.ts';
-import { generator, requireFinite, scalar, type Tensor, Variable, zeros } from '../tensor/index.ts';
+import { flush, generator, requireFinite, scalar, type Tensor, Variable, zeros } from '../tensor/index.ts';
 import { diagnoseNonFinite } from './nonfinite.ts';
 
 export interface Clip {
@@ -20,6 +20,8 @@ export interface StepOptions {
   /** What is trained, or will be: frozen ones are passed over as long as they are. */
   readonly parameters: readonly Variable[];
   readonly clip: Clip;
+  /** Bytes the intermediates may take, if values may be computed twice for it. */
+  readonly arenaLimit?: number;
 }
 
 // Draws of one batch never reach the next batch's stream, nor the data order's (2^50).
@@ -97,6 +99,7 @@ export class TrainStep {
       seedBatch(context.seed, context.microStep + i);
       const loss = this.build(batch, share, i === 0, i === batches.length - 1);
       try {
+        await flush([loss.node], { arenaLimit: this.#options.arenaLimit });
         const value = await loss.item();
         mean += value * (batches.length === 1 ? 1 : share);
       } catch (error) {

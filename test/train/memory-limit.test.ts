@@ -1,6 +1,7 @@
 /** Steps whose intermediates may take only so much: values are computed twice, and training stays the same. */
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import type { Transform } from '../../src/data/index.ts';
 import { BertForSequenceClassification, createModel, GPT2 } from '../../src/models/index.ts';
 import { crossEntropy, Module } from '../../src/nn/index.ts';
 import { AdamW } from '../../src/optim/index.ts';
@@ -13,6 +14,8 @@ import {
   tensor,
   uniform,
 } from '../../src/tensor/index.ts';
+import { type FineTuneOptions, fineTune, planText } from '../../src/training/index.ts';
+import { options } from './tiny.ts';
 
 interface Case {
   readonly model: () => Module;
@@ -103,5 +106,34 @@ describe('a limit on what a step takes', () => {
     const least = plan(1);
     expect(least).toBeGreaterThan(1);
     expect(least).toBeLessThan(plan() / 2);
+  });
+});
+
+describe('memoryLimit of a run', () => {
+  const tuned = (memoryLimit?: number): FineTuneOptions => {
+    manualSeed(1);
+    const model = createModel('vgg11_bn', { inChannels: 1, numClasses: 10, classifier: 'pooled' });
+    const transforms: Transform[] = [{ kind: 'pad', height: 32, width: 32 }];
+    return options({ model, transforms, batchSize: 40, epochs: 1, memoryLimit });
+  };
+  test('trains within it and says so in the plan', async () => {
+    const held =
+      4 *
+      tuned()
+        .model.parameters()
+        .reduce((sum, { size }) => sum + size, 0);
+    const free = await fineTune(tuned());
+    // Nothing of a fresh model is in memory when it is planned.
+    const limit = free.plan.memory.growth - Math.floor(free.plan.memory.arena / 20);
+    const limited = await fineTune(tuned(limit));
+    expect(limited.plan.memory.arena).toBeLessThan(free.plan.memory.arena);
+    expect(planText(limited.plan)).toContain('below memoryLimit');
+    expect(planText(free.plan)).not.toContain('memoryLimit');
+    expect(limited.history[0]?.trainLoss).toBeCloseTo(free.history[0]?.trainLoss as number, 5);
+  });
+
+  test('refuses what even recomputation does not bring below it', async () => {
+    await expect(fineTune(tuned(1000))).rejects.toMatchObject({ code: 'PLAN_DOES_NOT_FIT', exitCode: 5 });
+    await expect(fineTune(tuned(1000))).rejects.toThrow(/\(memoryLimit\)/);
   });
 });
