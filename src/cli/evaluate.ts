@@ -115,6 +115,7 @@ const anyRecipe = {
 async function kindOf(dataDir: string): Promise<'mnist' | 'folder'> {
   const idx = ['t10k-images-idx3-ubyte.gz', 't10k-images-idx3-ubyte', 't10k-images.idx3-ubyte'];
   for (const name of idx) if (await exists(join(dataDir, name))) return 'mnist';
+  if (/\.(tar|tar\.gz|tgz)$/i.test(dataDir)) return 'folder';
   const isFolder = await stat(dataDir).then(
     (entry) => entry.isDirectory(),
     () => false,

@@ -168,6 +168,22 @@ export function resize(image: ImageU8, height: number, width: number, out?: Uint
   return { data: pixels, height, width, channels };
 }
 
+/** The rectangle of `image` from (top, left); it must lie within. */
+export function crop(
+  { data, width: from, channels }: ImageU8,
+  [top, left]: readonly [number, number],
+  height: number,
+  width: number,
+  out: Uint8Array,
+): ImageU8 {
+  const line = width * channels;
+  for (let y = 0; y < height; y++) {
+    const start = ((top + y) * from + left) * channels;
+    out.set(data.subarray(start, start + line), y * line);
+  }
+  return { data: out, height, width, channels };
+}
+
 /** The image in the middle of a larger field of `value`; an odd rest goes to the right and bottom. */
 export function pad(image: ImageU8, height: number, width: number, value: number, out: Uint8Array): ImageU8 {
   const { data, channels } = image;

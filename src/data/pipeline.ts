@@ -1,11 +1,11 @@
 /** Runs host transforms on u8 pictures. What happens to a sample depends on (seed, epoch, sample id, position) alone. */
 import { DataError, invariant } from '../base/errors.ts';
-import { affine, type ImageU8, pad, resize } from './image.ts';
+import { affine, crop, type ImageU8, pad, resize } from './image.ts';
 import { SampleRandom } from './random.ts';
-import type { Transform, TransformKind } from './transforms.ts';
+import { shorterSide, type Transform, type TransformKind } from './transforms.ts';
 
 type Of<K extends TransformKind> = Extract<Transform, { kind: K }>;
-type HostKind = Exclude<TransformKind, 'channels' | 'normalize'>;
+type HostKind = Exclude<TransformKind, 'channels' | 'normalize' | 'bgr'>;
 /** `out` has the size of the input unless `outputSize` says otherwise; it never is the input's memory. */
 type Run<K extends HostKind> = (
   transform: Of<K>,
@@ -29,6 +29,39 @@ export function rotation(degrees: number): { sin: number; cos: number } {
 const runs: { readonly [K in HostKind]: Run<K> } = {
   resize: ({ height, width }, image, _, scratch) =>
     resize(image, height, width, scratch(height * width * image.channels)),
+
+  resizeShorter: ({ size }, image, _, scratch) => {
+    const { height, width } = shorterSide(image.height, image.width, size);
+    return resize(image, height, width, scratch(height * width * image.channels));
+  },
+
+  centerCrop: ({ height, width }, image, _, scratch) => {
+    if (image.height < height || image.width < width)
+      throw new DataError(
+        'IMAGE_TOO_SMALL_TO_CROP',
+        `${height}x${width} cannot be cropped out of an image of ${image.height}x${image.width}`,
+        { expected: [height, width], got: [image.height, image.width], hint: 'put resizeShorter before centerCrop' },
+      );
+    if (image.height === height && image.width === width) return image;
+    const corner = [(image.height - height) >> 1, (image.width - width) >> 1] as const;
+    return crop(image, corner, height, width, scratch(height * width * image.channels));
+  },
+
+  randomResizedCrop: ({ height, width, scale = [0.08, 1], ratio = [3 / 4, 4 / 3] }, image, random, scratch) => {
+    const share = random.between(scale[0], scale[1]);
+    // (r - 1) / (r + 1) grows nearly as the logarithm of r: tall and wide parts are equally likely.
+    const [low, high] = ratio.map((r) => (r - 1) / (r + 1)) as [number, number];
+    const s = random.between(low, high);
+    const aspect = (1 + s) / (1 - s);
+    const area = share * image.height * image.width;
+    // Where the part would not fit, it is cut to the side it exceeds.
+    const wide = Math.max(1, Math.min(image.width, Math.round(Math.sqrt(area * aspect))));
+    const tall = Math.max(1, Math.min(image.height, Math.round(Math.sqrt(area / aspect))));
+    const top = Math.floor(random.uniform() * (image.height - tall + 1));
+    const left = Math.floor(random.uniform() * (image.width - wide + 1));
+    const part = crop(image, [top, left], tall, wide, new Uint8Array(tall * wide * image.channels));
+    return resize(part, height, width, scratch(height * width * image.channels));
+  },
 
   pad: ({ height, width, value = 0 }, image, _, scratch) => {
     if (image.height > height || image.width > width)

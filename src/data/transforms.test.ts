@@ -39,7 +39,7 @@ test('a pipeline is inferred through its sizes and divided into host and graph',
 test.each<[unknown, RegExp, ReturnType<typeof imageClassSchema>?]>([
   ['pad', /^transforms: expected a list/],
   [[null], /^transforms\[0\]: expected \{ kind/],
-  [[{ kind: 'rezise', height: 1, width: 1 }], /^transforms\[0\]\.kind: expected one of resize, pad/],
+  [[{ kind: 'rezise', height: 1, width: 1 }], /^transforms\[0\]\.kind: expected one of resize, resizeShorter/],
   [[{ kind: 'constructor' }], /^transforms\[0\]\.kind/],
   [[{ kind: 'resize', height: 32 }], /^transforms\[0\]\.width: expected an integer/],
   [[{ kind: 'resize', height: 32, width: -1 }], /^transforms\[0\]\.width/],
@@ -208,4 +208,45 @@ test('a picture from outside is fitted to the data set', () => {
   expect([fitted.height, fitted.width, fitted.channels]).toEqual([4, 4, 1]);
   expect([...toChannels(image(1, 1, [255, 0, 0], 3), 1).data]).toEqual([76]);
   expect([...toChannels(image(1, 1, [9]), 3).data]).toEqual([9, 9, 9]);
+});
+
+test('crops and the shorter side as torchvision cuts them', () => {
+  const picture = ramp(4, 6, 1);
+  const run = (transform: Transform, id = 0): ImageU8 => new HostPipeline([transform]).run(picture, 1, 0, id);
+  const middle = run({ kind: 'centerCrop', height: 2, width: 3 });
+  const row = (y: number): number[] => [...picture.data.subarray(y * 6 + 1, y * 6 + 4)];
+  expect([...middle.data]).toEqual([...row(1), ...row(2)]);
+  expect(run({ kind: 'resizeShorter', size: 3 })).toMatchObject({ height: 3, width: 4 });
+  expect(new HostPipeline([{ kind: 'resizeShorter', size: 2 }]).run(ramp(7, 3), 1, 0, 0)).toMatchObject({
+    height: 4,
+    width: 2,
+  });
+  expect(() => run({ kind: 'centerCrop', height: 5, width: 3 })).toThrow(/cannot be cropped/);
+  const whole = run({ kind: 'randomResizedCrop', height: 4, width: 6, scale: [1, 1], ratio: [1.5, 1.5] });
+  expect([...whole.data]).toEqual([...picture.data]);
+  const parts = Array.from({ length: 50 }, (_, id) => run({ kind: 'randomResizedCrop', height: 2, width: 2 }, id));
+  expect(new Set(parts.map(({ data }) => String(data))).size).toBeGreaterThan(20);
+  expect(parts.every(({ height, width }) => height === 2 && width === 2)).toBe(true);
+});
+
+test('pictures of any size become equal by the shorter side and a crop, in training and evaluation', () => {
+  const folder = imageClassSchema(null, null, 3, ['a']);
+  const pipeline: Transform[] = [
+    { kind: 'resizeShorter', size: 256 },
+    { kind: 'randomResizedCrop', height: 227, width: 227 },
+    { kind: 'centerCrop', height: 227, width: 227 },
+    { kind: 'bgr' },
+    { kind: 'normalize', mean: [0.4, 0.4, 0.4], std: [0.004, 0.004, 0.004] },
+  ];
+  expect(validateTransforms(pipeline, folder).modelSize).toEqual({ height: 227, width: 227, channels: 3 });
+  expect(validateTransforms(withoutRandom(pipeline), folder).hostSize).toEqual({
+    height: 227,
+    width: 227,
+    channels: 3,
+  });
+  expect(() => validateTransforms([{ kind: 'bgr' }], grey28)).toThrow(/needs 3 channels/);
+  expect(() => validateTransforms([{ kind: 'centerCrop', height: 30, width: 3 }], grey28)).toThrow(/cannot crop/);
+  expect(() => validateTransforms([{ kind: 'resizeShorter', size: 256 }], folder)).toThrow(
+    /no transform makes them equal/,
+  );
 });

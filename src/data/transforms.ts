@@ -10,10 +10,16 @@ import { type ImageFeature, imageFeature, type Schema } from './schema.ts';
 export type Transform =
   /** Bilinear, antialiased when shrinking. */
   | { readonly kind: 'resize'; readonly height: number; readonly width: number }
+  /** The shorter side becomes `size`, the other in proportion; as torchvision's Resize(size). */
+  | { readonly kind: 'resizeShorter'; readonly size: number }
+  /** The middle of the picture, which must be at least as large. */
+  | { readonly kind: 'centerCrop'; readonly height: number; readonly width: number }
   /** Centres the picture in height x width of `value` (0). */
   | { readonly kind: 'pad'; readonly height: number; readonly width: number; readonly value?: number }
   /** Repeats grey to 3 channels, or weighs colour to 1. In the graph. */
   | { readonly kind: 'channels'; readonly channels: 1 | 3 }
+  /** Swaps red and blue, for weights trained on pictures as OpenCV and Caffe read them. In the graph. */
+  | { readonly kind: 'bgr' }
   /** (x / 255 - mean) / std for each channel. In the graph. */
   | { readonly kind: 'normalize'; readonly mean: readonly number[]; readonly std: readonly number[] }
   /**
@@ -34,6 +40,17 @@ export type Transform =
       readonly probability?: number;
       readonly area?: readonly [number, number];
       readonly value?: number;
+    }
+  /**
+   * A part of the picture, a share of its area within `scale` ([0.08, 1]) of width over height within `ratio` ([3/4, 4/3]),
+   * resized; as torchvision's RandomResizedCrop.
+   */
+  | {
+      readonly kind: 'randomResizedCrop';
+      readonly height: number;
+      readonly width: number;
+      readonly scale?: readonly [number, number];
+      readonly ratio?: readonly [number, number];
     }
   /** Mirrors left and right with `probability` (0.5). */
   | { readonly kind: 'randomFlip'; readonly probability?: number };
@@ -78,6 +95,42 @@ export const transformRules: { readonly [K in TransformKind]: Rule<K> } = {
     stage: 'host',
     random: false,
     keys: { height: side, width: side },
+    size: ({ height, width }, { channels }) => ({ height, width, channels }),
+  },
+  resizeShorter: {
+    stage: 'host',
+    random: false,
+    keys: { size: side },
+    size: ({ size }, { height, width, channels }) => {
+      if (height === null || width === null) return { height: null, width: null, channels };
+      return { ...shorterSide(height, width, size), channels };
+    },
+  },
+  centerCrop: {
+    stage: 'host',
+    random: false,
+    keys: { height: side, width: side },
+    size: ({ height, width }, size) =>
+      (size.height ?? height) < height || (size.width ?? width) < width
+        ? `cannot crop ${height}x${width} out of ${sizeText(size)}; use resize`
+        : { ...size, height, width },
+  },
+  bgr: {
+    stage: 'graph',
+    random: false,
+    keys: {},
+    size: (_, size) => (size.channels === 3 ? size : `it needs 3 channels, the picture has ${size.channels} here`),
+  },
+  randomResizedCrop: {
+    stage: 'host',
+    random: true,
+    keys: {
+      height: side,
+      width: side,
+      scale: ['[low, high] from 0.001 to 1', optional(range(0.001, 1))],
+      ratio: ['[low, high] from 0.05 to 20', optional(range(0.05, 20))],
+    },
+    // Evaluation leaves it out: what stands behind it must make sizes equal as well.
     size: ({ height, width }, { channels }) => ({ height, width, channels }),
   },
   pad: {
@@ -132,6 +185,12 @@ export const transformRules: { readonly [K in TransformKind]: Rule<K> } = {
   },
   randomFlip: { stage: 'host', random: true, keys: { probability }, size: same },
 };
+
+/** Height and width when the shorter of them becomes `size`. */
+export const shorterSide = (height: number, width: number, size: number): { height: number; width: number } =>
+  height <= width
+    ? { height: size, width: Math.max(1, Math.floor((size * width) / height)) }
+    : { height: Math.max(1, Math.floor((size * height) / width)), width: size };
 
 const ruleOf = (kind: TransformKind): Rule<TransformKind> => transformRules[kind] as unknown as Rule<TransformKind>;
 

@@ -49,6 +49,7 @@ function applyGraphTransform(x: Tensor, transform: Transform): Tensor {
     if (channels === 1) return x.expand([x.shape[0] as number, transform.channels, ...x.shape.slice(2)]);
     return x.mul(tensor([...LUMA], { shape: [1, 3, 1, 1] })).sum(1, { keepDims: true });
   }
+  if (transform.kind === 'bgr') return x.flip(1);
   if (transform.kind === 'normalize') {
     const channel = (values: readonly number[]): Tensor => tensor([...values], { shape: [1, values.length, 1, 1] });
     return x.sub(channel(transform.mean)).div(channel(transform.std));

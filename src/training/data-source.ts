@@ -8,8 +8,10 @@ import {
   digits,
   findDuplicates,
   fitImage,
+  type ImageArchiveDataset,
   type ImageFeature,
   type ImageSample,
+  imageArchive,
   imageClassSchema,
   imageFolder,
   loadMnist,
@@ -121,6 +123,9 @@ async function loadParts(recipe: Recipe, { dataDir, notify, classes }: DataReque
 
 /** A folder with train/ and test/ (and validation/ or val/) holds parts; any other is one set to be split. */
 async function loadFolder(recipe: Recipe, dir: string | undefined, classes?: readonly string[]): Promise<Parts> {
+  const { file } = recipe.data;
+  const archive = file !== undefined ? join(dir ?? '', file) : dir !== undefined && isArchive(dir) ? dir : undefined;
+  if (archive !== undefined) return loadArchive(recipe, archive, classes);
   if (dir === undefined)
     throw new ConfigError('RECIPE_INVALID', 'data.dir is missing: expected the folder with one subdirectory a class', {
       field: 'data.dir',
@@ -137,6 +142,27 @@ async function loadFolder(recipe: Recipe, dir: string | undefined, classes?: rea
     return undefined;
   };
   return { recipe, train, validation: await open('validation', 'val'), test: await open('test') };
+}
+
+const isArchive = (path: string): boolean => /\.(tar|tar\.gz|tgz)$/i.test(path);
+
+/** As a folder, out of a .tar or .tar.gz. */
+async function loadArchive(recipe: Recipe, path: string, classes?: readonly string[]): Promise<Parts> {
+  const archive = await imageArchive(path);
+  const channels = recipe.data.channels ?? 3;
+  const [first] = archive.parts as [string];
+  const names = classes ?? archive.classes(first);
+  const partOf = (...wanted: string[]): Images | undefined => {
+    const part = wanted.find((name) => archive.parts.includes(name));
+    return part === undefined ? undefined : archive.dataset(part, { channels, classes: names });
+  };
+  const train = partOf('train') ?? archive.dataset(first, { channels, classes: names });
+  return {
+    recipe,
+    train,
+    validation: partOf('validation', 'val'),
+    test: first === 'test' ? undefined : partOf('test'),
+  };
 }
 
 /** Takes validation (and a folder's test) samples out of the training part, in proportion to the classes. */
@@ -163,11 +189,8 @@ async function splitParts(parts: Parts): Promise<Parts> {
 
 /** All pictures of a folder (or of its `test` subdirectory), made to fit what a trained model was given. */
 export async function folderFor(dir: string, classes: readonly string[], image: ImageFeature): Promise<Images> {
-  const test = join(dir, 'test');
-  const source = await imageFolder((await exists(test)) ? test : dir, {
-    channels: image.channels === 1 ? 1 : 3,
-    classes,
-  });
+  const options = { channels: image.channels === 1 ? 1 : 3, classes } as const;
+  const source = isArchive(dir) ? await archiveFor(dir, options) : await imageFolder(await testOf(dir), options);
   if (image.height === null || image.width === null) return source;
   return {
     name: source.name,
@@ -182,8 +205,21 @@ export async function folderFor(dir: string, classes: readonly string[], image: 
   };
 }
 
+async function testOf(dir: string): Promise<string> {
+  const test = join(dir, 'test');
+  return (await exists(test)) ? test : dir;
+}
+
+async function archiveFor(
+  path: string,
+  options: { channels: 1 | 3; classes: readonly string[] },
+): Promise<ImageArchiveDataset> {
+  const archive = await imageArchive(path);
+  return archive.dataset(archive.parts.includes('test') ? 'test' : undefined, options);
+}
+
 /** sha256 of each part: a run is resumed on the same samples only, and a report says what it measured. */
-export async function dataHashes(data: Omit<RunData, 'recipe'>): Promise<Record<string, string>> {
+export async function dataHashes(data: Partial<Omit<RunData, 'recipe'>>): Promise<Record<string, string>> {
   const hashes: Record<string, string> = {};
   for (const part of ['train', 'validation', 'test'] as const) {
     const dataset = data[part];

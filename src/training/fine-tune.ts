@@ -122,6 +122,11 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
     data.test && (await evaluate(model, task, data.test, { batchSize: evalBatchSize, transforms, text, stop }));
   // The last checkpoint holds everything; resuming measures again.
   if (data.test && !test) throw new RunStopped(options.signals?.received, end.step, options.checkpoints?.run);
+  // Nothing was trained: what there is to measure without a test part.
+  const untrained =
+    end.epoch === 0 && !data.test && data.validation
+      ? await evaluate(model, task, data.validation, { batchSize: evalBatchSize, transforms, text, stop })
+      : undefined;
   const result: TrainResult = {
     epochs: end.epoch,
     steps: end.step,
@@ -129,7 +134,9 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
     best: end.best,
     stoppedEarly: end.stoppedEarly,
     seconds: (performance.now() - start) / 1000,
-    validation: end.history.find(({ epoch }) => epoch === end.best?.epoch)?.validation,
+    validation: untrained
+      ? { loss: untrained.loss, accuracy: untrained.accuracy }
+      : end.history.find(({ epoch }) => epoch === end.best?.epoch)?.validation,
     test: test && { ...test, baseline: majorityBaseline(test.confusion) },
     modelDir: weightsHash === undefined ? undefined : saveTo,
     weightsHash,
@@ -228,14 +235,18 @@ export function prepare(options: FineTuneOptions) {
   } = options;
   const scheduleOptions = options.schedule ?? ({ name: 'constant' } as const);
   for (const [field, value] of Object.entries({ epochs, batchSize, accumulate }))
-    if (!Number.isInteger(value) || value < 1)
+    if (!Number.isInteger(value) || value < (field === 'epochs' ? 0 : 1))
       throw new ArgumentError('OPTION_INVALID', `${field}: expected a whole number above 0, found ${value}`, { field });
+  if (epochs === 0 && !options.init && !options.checkpoints?.resumeFrom)
+    throw new ArgumentError('OPTION_INVALID', 'epochs: 0 would measure random weights: it needs init', {
+      field: 'epochs',
+    });
   if (options.saveTo !== undefined && !options.architecture)
     throw new ArgumentError('OPTION_INVALID', 'saveTo needs architecture: the name and options of the model', {
       field: 'architecture',
     });
   // The most that will train at once is what is planned.
-  const trainable = new Trainable(model, options, epochs);
+  const trainable = new Trainable(model, options, Math.max(1, epochs));
   const schema = data.train.schema;
   const inputs = inputsOf(data.train, options);
   const { task, preprocessing, zeroBatch, sampleBytes } = inputs;

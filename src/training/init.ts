@@ -66,9 +66,11 @@ export async function initialise(model: Module, options: InitOptions): Promise<I
       replace: (name) => isOfHead(name, structure),
       ...(head === 'new' && { rename: (name) => (endsInHead(name, structure) ? undefined : name) }),
     });
-  const report = await load().catch((error: unknown) => {
+  const read = await load().catch((error: unknown) => {
     throw embeddingError(error) ?? error;
   });
+  // The counter of batch norm steers nothing here: where a file leaves it out, nobody need know.
+  const report = { ...read, missing: read.missing.filter((name) => !name.endsWith('num_batches_tracked')) };
   // A wrong model loads nothing without strict either: that is never meant.
   if (report.loaded.length === 0)
     throw new DataError('WEIGHTS_KEYS', 'no tensor of the weights belongs to the model', {

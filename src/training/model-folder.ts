@@ -179,7 +179,9 @@ function fixedTokens({ text: { tokenizer, maxLength = 16 } }: LoadedTextModel): 
 }
 
 function fixedPicture({ image, transforms }: LoadedImageModel): HostArray {
-  const resize = splitPipeline(transforms).host.findLast((t) => t.kind === 'resize' || t.kind === 'pad');
+  const resize = splitPipeline(transforms).host.findLast(
+    (t) => t.kind === 'resize' || t.kind === 'pad' || t.kind === 'centerCrop',
+  );
   const height = resize?.height ?? image.height ?? 32;
   const width = resize?.width ?? image.width ?? 32;
   const data = Uint8Array.from(

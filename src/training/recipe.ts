@@ -86,9 +86,10 @@ const fieldsOf: Readonly<Record<string, readonly string[]>> = {
   channels: ['folder'],
   digits: ['mnist', 'digits'],
   phrases: ['phrases'],
+  file: ['table', 'folder'],
   ...Object.fromEntries(
     [
-      ...['file', 'validationFile', 'testFile', 'format', 'textColumn', 'pairColumn', 'labelColumn', 'classes'],
+      ...['validationFile', 'testFile', 'format', 'textColumn', 'pairColumn', 'labelColumn', 'classes'],
       ...['delimiter', 'encoding', 'header', 'emptyText'],
     ].map((field) => [field, ['table']]),
   ),
@@ -101,7 +102,7 @@ const dataFields = z.strictObject({
   validation: partSize.default(0.1),
   /** Of data without a test part of their own. */
   test: partSize.optional(),
-  /** Labelled texts of a `table`: .csv, .tsv, .txt, .jsonl or .parquet. */
+  /** Labelled texts of a `table`: .csv, .tsv, .txt, .jsonl or .parquet. A .tar or .tar.gz in place of a `folder`. Under `dir`, if there is one. */
   file: z.string().min(1).optional(),
   validationFile: z.string().min(1).optional(),
   testFile: z.string().min(1).optional(),
@@ -188,7 +189,8 @@ export const recipeSchema = z.strictObject({
   batchSize: positiveInt,
   /** Of validation and test; twice `batchSize` unless told. */
   evalBatchSize: positiveInt.optional(),
-  epochs: z.number().int().min(1).max(1e6),
+  /** 0: nothing is trained; the weights of `init` are measured and saved as a model. */
+  epochs: count.max(1e6),
   /** bf16: products and convolutions of training round their operands to bfloat16; weights and sums stay fp32. */
   precision: z.enum(precisions).default('fp32'),
   /**

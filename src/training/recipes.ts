@@ -4,6 +4,27 @@ import type { RecipeInput } from './recipe.ts';
 /** Mean and deviation of MNIST's training pixels / 255. */
 const mnistNormal = { kind: 'normalize', mean: [0.1307], std: [0.3081] } as const;
 
+/** Blue, green, red less their means, as Caffe's ImageNet models take them. */
+const caffeInput = [
+  { kind: 'bgr' },
+  { kind: 'normalize', mean: [104 / 255, 117 / 255, 123 / 255], std: [1 / 255, 1 / 255, 1 / 255] },
+] as const;
+
+const cifarInput = [{ kind: 'normalize', mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }] as const;
+
+/** Published weights measured as they are: no epoch, the test pictures alone. */
+const cifarResNet = (name: 'resnet20' | 'resnet56', depth: number): RecipeInput => ({
+  name: `${name}-cifar10`,
+  description: `CIFAR-10 weights of ResNet-${depth} measured on the test pictures and saved as a model (needs --data-dir).`,
+  data: { name: 'folder', file: 'cifar10-jpg/cifar10_40k.tar.gz' },
+  transforms: [{ kind: 'resize', height: 32, width: 32 }, ...cifarInput],
+  model: { name, shortcut: 'pad' },
+  init: { weights: `weights/${name}-cifar10.safetensors` },
+  optimizer: { name: 'sgd', lr: 0.01, momentum: 0.9 },
+  batchSize: 125,
+  epochs: 0,
+});
+
 const smallBert = {
   name: 'bert',
   hiddenSize: 256,
@@ -59,6 +80,31 @@ export const builtinRecipes: Readonly<Record<string, RecipeInput>> = {
     epochs: 2,
     labelSmoothing: 0.05,
   },
+
+  'squeezenet-hymenoptera': {
+    name: 'squeezenet-hymenoptera',
+    description: 'SqueezeNet 1.1 with ImageNet weights learns ants and bees from 243 pictures (needs --data-dir).',
+    seed: 1,
+    data: { name: 'folder', file: 'hymenoptera/hymenoptera_256.tar.gz' },
+    transforms: [
+      { kind: 'resizeShorter', size: 256 },
+      { kind: 'randomResizedCrop', height: 227, width: 227, scale: [0.25, 1] },
+      { kind: 'randomFlip' },
+      { kind: 'centerCrop', height: 227, width: 227 },
+      ...caffeInput,
+    ],
+    model: { name: 'squeezenet1_1' },
+    init: { weights: 'weights/squeezenet1_1-caffe-imagenet.safetensors' },
+    optimizer: { name: 'adamw', lr: 3e-4, weightDecay: 0.01, layerDecay: 0.85 },
+    schedule: { name: 'cosine', warmup: 0.1 },
+    ema: { decay: 0.98, warmup: true },
+    batchSize: 16,
+    evalBatchSize: 51,
+    epochs: 10,
+  },
+
+  'resnet20-cifar10': cifarResNet('resnet20', 20),
+  'resnet56-cifar10': cifarResNet('resnet56', 56),
 
   'text-quickstart': {
     name: 'text-quickstart',

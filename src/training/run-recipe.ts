@@ -162,7 +162,12 @@ async function prepare(
   const options = optionsOf(data, init);
   const leak = await leakNotice(data);
   if (leak) await notify(leak);
-  return { data, hashes: await dataHashes(data), options, emit, ...(init && { init }) };
+  // Where nothing is trained only what is measured counts.
+  const measured =
+    recipe.epochs === 0
+      ? ({ [data.test ? 'test' : 'validation']: data.test ?? data.validation } as Partial<RunData>)
+      : data;
+  return { data, hashes: await dataHashes(measured), options, emit, ...(init && { init }) };
 }
 
 /** The model's options follow the data where the recipe leaves them open. */

@@ -15,7 +15,16 @@ export interface ImageFolderOptions {
   name?: string;
 }
 
-const extensions = new Set(['.jpg', '.jpeg', '.png', '.webp', '.gif', '.tif', '.tiff', '.avif']);
+export const pictureExtensions: ReadonlySet<string> = new Set([
+  '.jpg',
+  '.jpeg',
+  '.png',
+  '.webp',
+  '.gif',
+  '.tif',
+  '.tiff',
+  '.avif',
+]);
 
 export class ImageFolderDataset implements Dataset<ImageSample> {
   readonly name: string;
@@ -102,7 +111,7 @@ export async function imageFolder(directory: string, options: ImageFolderOptions
     if (!listing.labels.includes(label))
       throw new DataError('FOLDER_NO_IMAGES', `${printable(join(directory, folder))} holds no pictures`, {
         file: join(directory, folder),
-        expected: [...extensions].join(' '),
+        expected: [...pictureExtensions].join(' '),
       });
   }
   return new ImageFolderDataset(name, listing, classes, channels);
@@ -110,7 +119,7 @@ export async function imageFolder(directory: string, options: ImageFolderOptions
 
 async function listClass(directory: string, folder: string, label: number, listing: Listing): Promise<void> {
   for (const file of await names(join(directory, folder))) {
-    const isPicture = extensions.has(extname(file).toLowerCase());
+    const isPicture = pictureExtensions.has(extname(file).toLowerCase());
     if (!isPicture) listing.skipped.push(`${folder}/${file}`);
     else {
       listing.files.push(join(directory, folder, file));
