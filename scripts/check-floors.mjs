@@ -17,6 +17,7 @@ const floors = [
   ['data'],
   ['models'],
   ['tasks'],
+  ['features'],
   ['training'],
   ['cli', 'server'],
 ];

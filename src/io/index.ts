@@ -17,6 +17,7 @@ export {
   type Safetensors,
   type SafetensorsEntry,
   type SafetensorsHeader,
+  safetensorsHead,
   writeSafetensors,
 } from './safetensors.ts';
 export { readTorch, readTorchSource, type TorchReadOptions } from './torch-file.ts';

@@ -103,8 +103,13 @@ function parseNpyHeader(
 
 function encodeNpy(name: string, array: HostArray): Uint8Array[] {
   checkHostArray(name, array);
-  const shape = array.shape.length === 1 ? `${array.shape[0]},` : array.shape.join(', ');
-  const text = `{'descr': '${descrOf[array.dtype]}', 'fortran_order': False, 'shape': (${shape}), }`;
+  return [npyHead(array), bytesOf(array.data)];
+}
+
+/** The bytes before the data of a .npy file. */
+export function npyHead({ dtype, shape }: Pick<HostArray, 'dtype' | 'shape'>): Uint8Array {
+  const dims = shape.length === 1 ? `${shape[0]},` : shape.join(', ');
+  const text = `{'descr': '${descrOf[dtype]}', 'fortran_order': False, 'shape': (${dims}), }`;
   // Data begin at a multiple of 64, as NumPy aligns them for memory mapping.
   const length = Math.ceil((10 + text.length + 1) / 64) * 64 - 10;
   const head = Buffer.alloc(10 + length, 0x20);
@@ -114,7 +119,7 @@ function encodeNpy(name: string, array: HostArray): Uint8Array[] {
   head.writeUInt16LE(length, 8);
   head.write(text, 10, 'latin1');
   head[head.length - 1] = 10;
-  return [head, bytesOf(array.data)];
+  return head;
 }
 
 /** Writes one array atomically. @throws DataError for an array that contradicts its shape; IoError. */

@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { byteSize, dtypes } from '../base/dtype.ts';
 import { DataError, printable, UnsupportedError } from '../base/errors.ts';
-import { MAX_ELEMENTS } from '../base/shape.ts';
+import { MAX_ELEMENTS, sizeOf } from '../base/shape.ts';
 import { type WrittenFile, writeFileAtomic } from './atomic.ts';
 import { allocate, ioError, readExactly } from './failure.ts';
 import { bytesOf, checkHostArray, type HostArray } from './host-array.ts';
@@ -88,16 +88,28 @@ export async function writeSafetensors(
   tensors: ReadonlyMap<string, HostArray> | Readonly<Record<string, HostArray>>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<WrittenFile> {
-  littleEndian();
   const list: [string, HostArray][] = tensors instanceof Map ? [...tensors] : Object.entries(tensors);
   list.sort(([a, x], [b, y]) => byteSize(y.dtype) - byteSize(x.dtype) || (a < b ? -1 : a > b ? 1 : 0));
+  for (const [name, array] of list) checkHostArray(name, array);
+  return writeFileAtomic(path, [
+    safetensorsHead(path, list, metadata),
+    ...list.map(([, array]) => bytesOf(array.data)),
+  ]);
+}
+
+/** The bytes before the data of tensors stored in the order given: for writers that do not hold them all at once. */
+export function safetensorsHead(
+  path: string,
+  list: readonly (readonly [string, Pick<HostArray, 'dtype' | 'shape'>])[],
+  metadata: Readonly<Record<string, string>> = {},
+): Uint8Array {
+  littleEndian();
   let offset = 0;
-  const rows = list.map(([name, array]) => {
+  const rows = list.map(([name, { dtype, shape }]) => {
     checkName(name, path);
-    checkHostArray(name, array);
     const start = offset;
-    offset += array.data.byteLength;
-    const row = { dtype: storedNameOf[array.dtype], shape: array.shape, data_offsets: [start, offset] };
+    offset += byteSize(dtype) * sizeOf(shape);
+    const row = { dtype: storedNameOf[dtype], shape, data_offsets: [start, offset] };
     return `${JSON.stringify(name)}:${JSON.stringify(row)}`;
   });
   const notes = Object.entries(metadata).sort(([a], [b]) => (a < b ? -1 : 1));
@@ -109,7 +121,7 @@ export async function writeSafetensors(
   const head = Buffer.alloc(8 + length, 0x20);
   head.writeBigUInt64LE(BigInt(length), 0);
   json.copy(head, 8);
-  return writeFileAtomic(path, [head, ...list.map(([, array]) => bytesOf(array.data))]);
+  return head;
 }
 
 function checkName(name: string, path: string): void {

@@ -4,8 +4,11 @@ import { inLayer, type Layer, recordLayers } from '../graph/index.ts';
 import { Tensor } from '../tensor/index.ts';
 import type { Module } from './module.ts';
 
-/** Called after each module's forward with its dotted path ('' for the root); summaries and the search for a first NaN use it. */
-export type ForwardHook = (path: string, module: Module, output: Tensor) => void;
+/**
+ * Called after each module's forward with its dotted path ('' for the root), output and arguments. A tensor it returns
+ * takes the output's place. Summaries, the search for a first NaN and feature extraction use it.
+ */
+export type ForwardHook = (path: string, module: Module, output: Tensor, args: readonly unknown[]) => unknown;
 
 let active: { readonly paths: ReadonlyMap<Module, string>; readonly hook: ForwardHook } | undefined;
 
@@ -53,8 +56,8 @@ export function traced(module: Module, forward: (...args: unknown[]) => Tensor, 
     throw error;
   }
   const path = active?.paths.get(module);
-  if (path !== undefined) active?.hook(path, module, output);
-  return output;
+  const instead = path !== undefined ? active?.hook(path, module, output, args) : undefined;
+  return instead instanceof Tensor ? instead : output;
 }
 
 /** Names the layer in an error. The innermost module that sees it is the culprit; those around it complete its path. */

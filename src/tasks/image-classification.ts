@@ -23,23 +23,24 @@ export interface ImageClassification extends Classification<ImageBatch> {
 
 export function imageClassification(options: ImageClassificationOptions): ImageClassification {
   const { transforms = [], ...rest } = options;
-  const input = ({ image }: ImageBatch): Tensor => {
-    if (!image)
-      throw new DataError('FEATURE_MISSING', 'the batch has no field "image"', {
-        field: 'image',
-        hint: 'give the data set an image feature of that name in its schema',
-      });
-    const x = tensor(image.data, { shape: image.shape, dtype: image.dtype });
-    // f32 pictures are taken as scaled already.
-    const scaled = image.dtype === 'u8' ? x.cast('f32').div(255) : x;
-    return transforms.reduce(applyGraphTransform, scaled);
-  };
+  const input = (batch: ImageBatch): Tensor => imageInput(batch, transforms);
   const shared = classification<ImageBatch>({
     ...rest,
     name: 'image-classification',
     forward: (model, batch) => model.forward(input(batch)),
   });
   return { ...shared, input };
+}
+
+/** u8 pictures (N, C, H, W) -> f32, /255, then the graph transforms. f32 pictures are taken as scaled already. */
+export function imageInput({ image }: ImageBatch, transforms: readonly Transform[] = []): Tensor {
+  if (!image)
+    throw new DataError('FEATURE_MISSING', 'the batch has no field "image"', {
+      field: 'image',
+      hint: 'give the data set an image feature of that name in its schema',
+    });
+  const x = tensor(image.data, { shape: image.shape, dtype: image.dtype });
+  return transforms.reduce(applyGraphTransform, image.dtype === 'u8' ? x.cast('f32').div(255) : x);
 }
 
 function applyGraphTransform(x: Tensor, transform: Transform): Tensor {

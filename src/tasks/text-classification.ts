@@ -30,26 +30,28 @@ export interface TextClassification extends Classification<TokenBatch> {
 
 /** Over any model whose `forward` takes `{ inputIds, attentionMask, tokenTypeIds }` and gives logits (B, classes). */
 export function textClassification(options: TextClassificationOptions): TextClassification {
-  const input = (batch: TokenBatch): TokenInputs => {
-    const part = (field: keyof TokenInputs): Tensor => {
-      const array = batch[field];
-      if (!array)
-        throw new DataError('FEATURE_MISSING', `the batch has no field "${field}"`, {
-          field,
-          hint: 'give the loader a tokenizer: text: { tokenizer }',
-        });
-      return tensor(array.data, { shape: array.shape, dtype: array.dtype });
-    };
-    return {
-      inputIds: part('inputIds'),
-      attentionMask: part('attentionMask'),
-      tokenTypeIds: part('tokenTypeIds'),
-    };
-  };
   const shared = classification<TokenBatch>({
     ...options,
     name: 'text-classification',
-    forward: (model, batch) => (model as TextModel).forward(input(batch)),
+    forward: (model, batch) => (model as TextModel).forward(tokenInputs(batch)),
   });
-  return { ...shared, input };
+  return { ...shared, input: tokenInputs };
+}
+
+/** A batch's tokens as a text model takes them. @throws DataError FEATURE_MISSING. */
+export function tokenInputs(batch: TokenBatch): TokenInputs {
+  const part = (field: keyof TokenInputs): Tensor => {
+    const array = batch[field];
+    if (!array)
+      throw new DataError('FEATURE_MISSING', `the batch has no field "${field}"`, {
+        field,
+        hint: 'give the loader a tokenizer: text: { tokenizer }',
+      });
+    return tensor(array.data, { shape: array.shape, dtype: array.dtype });
+  };
+  return {
+    inputIds: part('inputIds'),
+    attentionMask: part('attentionMask'),
+    tokenTypeIds: part('tokenTypeIds'),
+  };
 }

@@ -1,0 +1,72 @@
+/** Which value of a forward pass is meant by a layer's name, and how it is caught without computing what lies above it. */
+import { ArgumentError, nearest, UnsupportedError } from '../base/index.ts';
+import { structureOf } from '../models/index.ts';
+import type { Module } from '../nn/index.ts';
+import { Tensor } from '../tensor/index.ts';
+
+/** One value of a forward pass: what enters or what leaves a module. */
+export interface LayerPoint {
+  /** Dotted module path; '' is the model itself. */
+  readonly path: string;
+  readonly side: 'input' | 'output';
+}
+
+const INPUT_OF = 'input of ';
+
+/** `features.30`, or `input of classifier.1`. */
+export const layerText = ({ path, side }: LayerPoint): string =>
+  side === 'input' ? `${INPUT_OF}${path}` : path || 'output';
+
+/**
+ * The point called `layer`: a module's dotted path (its output), `input of PATH`, `head` for the last layer's output (the
+ * logits), `output` for the model's. `input of head`, the default, is what the model knows before it names a class.
+ * @throws ArgumentError NO_SUCH_MODULE, with the nearest name; UnsupportedError where the model does not declare its head.
+ */
+export function resolveLayer(model: Module, layer = `${INPUT_OF}head`): LayerPoint {
+  const side = layer.startsWith(INPUT_OF) ? 'input' : 'output';
+  const name = side === 'input' ? layer.slice(INPUT_OF.length).trim() : layer.trim();
+  const paths = [...model.namedModules()].map(([path]) => path);
+  if (name === 'output' && !paths.includes(name)) return { path: '', side };
+  if (paths.includes(name)) return { path: name, side };
+  if (name === 'head') return { path: headOf(model), side };
+  const near = nearest(name, [...paths, 'head', 'output']);
+  throw new ArgumentError('NO_SUCH_MODULE', `the model has no layer ${JSON.stringify(name)}`, {
+    field: 'layer',
+    got: layer,
+    expected: paths.slice(1, 200),
+    hint: near ? `did you mean "${side === 'input' ? INPUT_OF : ''}${near}"?` : 'list them with summary(model)',
+  });
+}
+
+function headOf(model: Module): string {
+  const { head } = structureOf(model);
+  if (head !== undefined) return head;
+  throw new UnsupportedError('HEAD_UNKNOWN', `${model.constructor.name} has no head of its own`, {
+    field: 'layer',
+    hint: 'name a layer: its dotted path as summary(model) lists it',
+  });
+}
+
+/**
+ * The value at `point` while `forward` runs; of a layer that runs several times, the last. Only a graph is made: what
+ * nobody reads is never computed, so the layers above cost nothing.
+ * @throws ArgumentError LAYER_NOT_RUN; UnsupportedError LAYER_INPUT where a module's input is no tensor.
+ */
+export function captureLayer(model: Module, point: LayerPoint, forward: () => unknown): Tensor {
+  let found: unknown;
+  model.withForwardHook((path, _, output, args) => {
+    if (path === point.path) found = point.side === 'input' ? args[0] : output;
+  }, forward);
+  if (found instanceof Tensor) return found;
+  if (found === undefined)
+    throw new ArgumentError('LAYER_NOT_RUN', `layer "${layerText(point)}" is not run by the model's forward`, {
+      field: 'layer',
+      got: layerText(point),
+      hint: 'name a layer inside it, or one around it',
+    });
+  throw new UnsupportedError('LAYER_INPUT', `what enters "${point.path}" is not one tensor`, {
+    field: 'layer',
+    got: layerText(point),
+    hint: 'take the output of a layer instead',
+  });
+}
