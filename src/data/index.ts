@@ -1,3 +1,4 @@
+export * from './block-loader.ts';
 export * from './card.ts';
 export * from './card-text.ts';
 export * from './dataset.ts';

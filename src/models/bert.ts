@@ -105,11 +105,16 @@ export class BertForMaskedLM extends Module {
   }
 
   forward(x: Tensor | BertInput): Tensor {
-    return this.logits(this.bert.forward(x));
+    return this.logits(this.features(x));
   }
 
   structure(): ModelStructure {
     return { stages: [...this.bert.stages(), ['cls']], otherHeads: bertOtherHeads };
+  }
+
+  /** What `logits` reads: (B, T, hidden). */
+  features(x: Tensor | BertInput): Tensor {
+    return this.bert.forward(x);
   }
 
   /** Logits of features (..., hidden): of all positions, or of those gathered because they were masked. */
@@ -190,20 +195,22 @@ registerModel({
     typeVocabSize: 2,
   },
   minSize: [1, 1],
-  build: (o) => {
-    const dropout = probabilityOption(o, 'dropout');
-    return new BertForSequenceClassification({
-      vocabSize: integerOption(o, 'vocabSize'),
-      numClasses: integerOption(o, 'numClasses'),
-      hiddenSize: integerOption(o, 'hiddenSize'),
-      numHiddenLayers: integerOption(o, 'numHiddenLayers'),
-      numAttentionHeads: integerOption(o, 'numAttentionHeads'),
-      intermediateSize: integerOption(o, 'intermediateSize'),
-      hiddenAct: choiceOption(o, 'hiddenAct', bertActivations),
-      hiddenDropoutProb: dropout,
-      attentionProbsDropoutProb: dropout,
-      maxPositionEmbeddings: integerOption(o, 'maxPositionEmbeddings'),
-      typeVocabSize: integerOption(o, 'typeVocabSize'),
-    });
-  },
+  build: (o) => new BertForSequenceClassification({ ...trunkOptions(o), numClasses: integerOption(o, 'numClasses') }),
+  pretraining: { 'masked-lm': (o) => new BertForMaskedLM(trunkOptions(o)) },
 });
+
+function trunkOptions(o: Readonly<Record<string, unknown>>): BertOptions {
+  const dropout = probabilityOption(o, 'dropout');
+  return {
+    vocabSize: integerOption(o, 'vocabSize'),
+    hiddenSize: integerOption(o, 'hiddenSize'),
+    numHiddenLayers: integerOption(o, 'numHiddenLayers'),
+    numAttentionHeads: integerOption(o, 'numAttentionHeads'),
+    intermediateSize: integerOption(o, 'intermediateSize'),
+    hiddenAct: choiceOption(o, 'hiddenAct', bertActivations),
+    hiddenDropoutProb: dropout,
+    attentionProbsDropoutProb: dropout,
+    maxPositionEmbeddings: integerOption(o, 'maxPositionEmbeddings'),
+    typeVocabSize: integerOption(o, 'typeVocabSize'),
+  };
+}

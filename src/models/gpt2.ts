@@ -212,6 +212,11 @@ export class GPT2 extends Module {
     };
   }
 
+  /** What `logits` reads: (B, T, nEmbd). */
+  features(tokens: Tensor): Tensor {
+    return this.transformer.forward(tokens);
+  }
+
   /** Logits of features (..., nEmbd). */
   logits(features: Tensor): Tensor {
     return features.matmul(this.transformer.wte.weight.transpose());

@@ -18,6 +18,8 @@ export interface ModelEntry {
   /** Smallest [height, width] of pictures it can read. */
   readonly minSize: readonly [number, number];
   build(options: Readonly<Record<string, unknown>>): Module;
+  /** By task: the module that learns without labels, whose trunk has the names `build` gives it. */
+  readonly pretraining?: Readonly<Record<string, (options: Readonly<Record<string, unknown>>) => Module>>;
 }
 
 const entries = new Map<string, ModelEntry>();
@@ -40,9 +42,26 @@ export function modelEntry(name: string): ModelEntry {
   });
 }
 
-/** A fresh model from the global random stream. Throws ConfigError for an unknown name or option. */
-export function createModel(name: string, options: Readonly<Record<string, unknown>> = {}): Module {
+/**
+ * A fresh model from the global random stream; with `pretraining` (`masked-lm` ...) the one that learns without labels.
+ * Throws ConfigError for an unknown name or option, or a task the model has no form for.
+ */
+export function createModel(
+  name: string,
+  options: Readonly<Record<string, unknown>> = {},
+  pretraining?: string,
+): Module {
   const entry = modelEntry(name);
+  const build = pretraining === undefined ? entry.build : entry.pretraining?.[pretraining];
+  if (!build) {
+    const able = listModels().filter((other) => other.pretraining?.[pretraining as string]);
+    throw new ConfigError('MODEL_TASK', `model "${name}" cannot be trained as ${pretraining}`, {
+      field: 'model.name',
+      expected: able.map((other) => other.name),
+      got: name,
+      hint: `for ${pretraining} there are: ${able.map((other) => other.name).join(', ') || 'none'}`,
+    });
+  }
   for (const key of Object.keys(options)) {
     if (key in entry.defaults) continue;
     const near = nearest(key, Object.keys(entry.defaults));
@@ -53,7 +72,7 @@ export function createModel(name: string, options: Readonly<Record<string, unkno
     });
   }
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  return entry.build({ ...entry.defaults, ...given });
+  return build({ ...entry.defaults, ...given });
 }
 
 /** A positive integer option. */

@@ -17,14 +17,17 @@ import {
   loadMnist,
   mnistFiles,
   splitDataset,
+  subset,
   type TextCollateOptions,
   type TextSample,
   take,
 } from '../data/index.ts';
 import { cacheDir, exists } from '../io/index.ts';
+import { loadCorpora } from './corpus-source.ts';
 import type { Samples } from './inputs.ts';
+import { isLanguage, pretrainingOf } from './pretrain-inputs.ts';
 import type { Recipe } from './recipe.ts';
-import { isTextData, loadTextParts, textInputsOf } from './text-source.ts';
+import { isTextData, loadTextParts, type Texts, textInputsOf } from './text-source.ts';
 
 export type Images = Dataset<ImageSample>;
 
@@ -60,16 +63,19 @@ interface Parts {
 export async function loadRunData(recipe: Recipe, request: DataRequest = {}): Promise<RunData> {
   const isText = isTextData(recipe);
   checkTask(recipe, isText);
-  const loaded = isText
-    ? { recipe, ...(await loadTextParts(recipe, request.dataDir, request.classes)) }
-    : await loadParts(recipe, request);
+  const loaded =
+    recipe.data.name === 'texts'
+      ? { recipe, train: (await loadCorpora(recipe, request.dataDir ?? recipe.data.dir, request.notify)) as Texts }
+      : isText
+        ? { recipe, ...(await loadTextParts(recipe, request.dataDir, request.classes)) }
+        : await loadParts(recipe, request);
   const parts = await splitParts(loaded);
   const { limit, data } = parts.recipe;
   const cap = async (part: Samples | undefined, count: number | undefined): Promise<Samples | undefined> => {
     if (!part || count === undefined || count >= part.length) return part;
     // A folder is sorted by class, as tables often are: the first samples would all be alike.
     if (data.name === 'mnist' || data.name === 'digits') return take(part, count);
-    const { chosen } = await splitDataset(part, { chosen: count }, { seed: parts.recipe.seed });
+    const { chosen } = await splitDataset(part, { chosen: count }, { seed: parts.recipe.seed, ...stratified(part) });
     return chosen;
   };
   const train = (await cap(parts.train, limit.train)) as Samples;
@@ -83,7 +89,21 @@ export async function loadRunData(recipe: Recipe, request: DataRequest = {}): Pr
 }
 
 function checkTask({ task, tokenizer, transforms, data }: Recipe, isText: boolean): void {
-  const fits = isText ? 'text-classification' : 'image-classification';
+  const kind = isText ? 'text' : 'image';
+  const pretraining = pretrainingOf(task);
+  if (pretraining && isLanguage(pretraining) !== isText)
+    throw new ConfigError('RECIPE_INVALID', `task: ${pretraining} does not learn from data ${data.name}`, {
+      field: 'task',
+      expected: isText ? 'masked-lm or causal-lm' : 'rotation, contrastive or an autoencoder',
+      got: pretraining,
+    });
+  if (!pretraining && data.name === 'texts')
+    throw new ConfigError('RECIPE_INVALID', 'task is missing: data texts have no labels', {
+      field: 'task',
+      expected: 'masked-lm or causal-lm',
+      got: task,
+    });
+  const fits = pretraining ?? `${kind}-classification`;
   const wrong = (field: string, got: unknown, hint: string): never => {
     throw new ConfigError('RECIPE_INVALID', `${field} does not fit data ${data.name}: ${hint}`, { field, got, hint });
   };
@@ -178,12 +198,28 @@ async function splitParts(parts: Parts): Promise<Parts> {
     Object.entries(wanted).map(([part, size]) => [part, size >= 1 && size > train.length / 2 ? 0.1 : size]),
   );
   if (Object.keys(fitted).length === 0) return parts;
-  const split: Record<string, Samples> = await splitDataset(train, { train: 'rest', ...fitted }, { seed: recipe.seed });
+  const split: Record<string, Samples> =
+    recipe.data.split === 'last'
+      ? lastPart(train, fitted.validation ?? 0)
+      : await splitDataset(train, { train: 'rest', ...fitted }, { seed: recipe.seed, ...stratified(train) });
   return {
     recipe,
     train: split.train as Samples,
     validation: parts.validation ?? split.validation,
     test: parts.test ?? split.test,
+  };
+}
+
+/** In proportion to the classes, where there are some. */
+const stratified = ({ schema }: Samples): { stratify?: false } => (schema.labels.label ? {} : { stratify: false });
+
+function lastPart(all: Samples, size: number): Record<string, Samples> {
+  const count = size < 1 ? Math.round(size * all.length) : size;
+  const rows = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
+  const cut = all.length - count;
+  return {
+    train: subset(all, rows(0, cut), `${all.name}/train`),
+    ...(count > 0 && { validation: subset(all, rows(cut, all.length), `${all.name}/validation`) }),
   };
 }
 

@@ -6,7 +6,10 @@ import type { RunPlan } from './plan.ts';
 
 export interface Measures {
   readonly loss: number;
-  readonly accuracy: number;
+  /** Of classes, tokens or whatever else can be right or wrong. */
+  readonly accuracy?: number;
+  /** exp(loss), of language models. */
+  readonly perplexity?: number;
 }
 
 export interface EventTable {

@@ -10,7 +10,7 @@ import { inMemory, inStore, type MemoryCheckpointing, restoreCheckpoint, restore
 import { type Evaluation, evaluate, majorityBaseline } from './evaluate.ts';
 import type { Listener, Measures } from './events.ts';
 import { type InitOptions, type InitReport, initialise, type WeightsLineage } from './init.ts';
-import { inputsOf, type Samples } from './inputs.ts';
+import { type Inputs, inputsOf, type Samples } from './inputs.ts';
 import { saveModelFolder } from './model-folder.ts';
 import { planRun, type RunPlan } from './plan.ts';
 import { planGroups, ratesOf } from './rates.ts';
@@ -146,13 +146,20 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
 }
 
 /** What a model came from, with the weights it started from; a resumed run's origin names them already. */
-const withLineage = (origin: Json | undefined, lineage: WeightsLineage): Json => ({
+export const withLineage = (origin: Json | undefined, lineage: WeightsLineage): Json => ({
   ...(typeof origin === 'object' && origin !== null && !Array.isArray(origin) ? origin : {}),
   init: lineage as unknown as Json,
 });
 
+/** With what reads data of another kind than labelled samples: see pretrain.ts. */
+export interface TrainOptions extends FineTuneOptions {
+  inputs?: Inputs;
+  /** Measures the validation part. */
+  measure?: (batchSize: number, stop: () => boolean) => Promise<Measures | undefined>;
+}
+
 /** Everything only training needs (optimizer state, gradients) is garbage when this returns. */
-async function train(options: FineTuneOptions) {
+export async function train(options: TrainOptions) {
   const prepared = prepare(options);
   const { model, data, transforms, text, listeners = [], signals } = options;
   const { task, optimizer, ema, trainable, evalBatchSize, plan, preprocessing } = prepared;
@@ -175,9 +182,12 @@ async function train(options: FineTuneOptions) {
     schedule: prepared.schedule,
     ...(validation && {
       validate: async (stop) => {
-        const measure = () => evaluate(model, task, validation, { batchSize: evalBatchSize, transforms, text, stop });
-        const found = await (ema ? ema.whileApplied(measure) : measure());
-        return found && { loss: found.loss, accuracy: found.accuracy };
+        const measure = async (): Promise<Measures | undefined> => {
+          if (options.measure) return options.measure(evalBatchSize, stop);
+          const found = await evaluate(model, task, validation, { batchSize: evalBatchSize, transforms, text, stop });
+          return found && { loss: found.loss, accuracy: found.accuracy };
+        };
+        return ema ? ema.whileApplied(measure) : measure();
       },
     }),
     selectBy: { metric, mode: mode ?? (metric === 'loss' ? 'min' : 'max') },
@@ -222,11 +232,11 @@ function bestRestorer(
 }
 
 /** The plan alone: what `fineTune` with these options would take. Trains nothing. @throws MemoryError if `check`. */
-export const planFineTune = (options: FineTuneOptions, check = false): RunPlan =>
+export const planFineTune = (options: TrainOptions, check = false): RunPlan =>
   prepare({ ...options, checkMemory: check }).plan;
 
 /** Everything a training loop needs, checked and planned; for `fineTune` and what measures it. */
-export function prepare(options: FineTuneOptions) {
+export function prepare(options: TrainOptions) {
   const { model, data, epochs = 1, batchSize = 32, accumulate = 1, clip = {}, seed = 0 } = options;
   const {
     optimizer: optimizerOptions = { name: 'adamw', lr: 1e-3 } as OptimizerOptions,
@@ -248,7 +258,7 @@ export function prepare(options: FineTuneOptions) {
   // The most that will train at once is what is planned.
   const trainable = new Trainable(model, options, Math.max(1, epochs));
   const schema = data.train.schema;
-  const inputs = inputsOf(data.train, options);
+  const inputs = options.inputs ?? inputsOf(data.train, options);
   const { task, preprocessing, zeroBatch, sampleBytes } = inputs;
   const loader = inputs.loader({ batchSize, seed });
   const named = model.namedParameters();

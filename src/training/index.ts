@@ -22,6 +22,13 @@ export {
   saveModelFolder,
 } from './model-folder.ts';
 export { planText, type RunPlan } from './plan.ts';
+export { type PretrainOptions, type PretrainResult, pretrain } from './pretrain.ts';
+export {
+  measureObjective,
+  type ObjectiveOptions,
+  type PretrainInputs,
+  type UnlabelledTexts,
+} from './pretrain-inputs.ts';
 export { type ProfileOptions, profileTraining, type StepProfile } from './profile.ts';
 export { profileText } from './profile-text.ts';
 export { type ProgressOptions, terminalProgress } from './progress.ts';

@@ -25,6 +25,13 @@ export type Preprocessing =
   | { readonly image: ImageFeature; readonly transforms: readonly Transform[] }
   | { readonly text: TextCollateOptions; readonly pair: boolean };
 
+/** Epochs of batches that can be entered anywhere. */
+export interface BatchSource {
+  /** Batches in an epoch. */
+  readonly length: number;
+  epoch(epoch: number, options?: { startBatch?: number }): AsyncIterable<LabelledBatch>;
+}
+
 export interface Inputs {
   readonly task: Task;
   readonly preprocessing: Preprocessing;
@@ -35,7 +42,7 @@ export interface Inputs {
   /** A batch as large as any, to plan with. */
   zeroBatch(size: number): LabelledBatch;
   /** Batches to train on. */
-  loader(options: Pick<LoaderOptions, 'batchSize' | 'seed'>): DataLoader<{ readonly label: number }>;
+  loader(options: Required<Pick<LoaderOptions, 'batchSize' | 'seed'>>): BatchSource;
 }
 
 export interface InputOptions {

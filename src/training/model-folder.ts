@@ -64,7 +64,7 @@ export type LoadedTextModel = Loaded & OfTexts & { readonly task: TextClassifica
 /** Which of the two: `'text' in loaded`. */
 export type LoadedModel = LoadedImageModel | LoadedTextModel;
 
-const FORMAT = 1;
+export const FORMAT = 1;
 
 /** @returns the hash of the weights. @throws IoError; DataError SAVE_MISMATCH when what was written is not what was meant. */
 export async function saveModelFolder(dir: string, module: Module, description: ModelDescription): Promise<string> {
@@ -117,7 +117,7 @@ function configOf(
   };
 }
 
-function preprocessorOf(description: ModelDescription): { [key: string]: Json } {
+export function preprocessorOf(description: Preprocessing): { [key: string]: Json } {
   if ('image' in description) {
     const { image, transforms } = description;
     return { image, transforms } as unknown as { [key: string]: Json };
@@ -219,6 +219,17 @@ export async function loadModelFolder(dir: string): Promise<LoadedModel> {
       expected: config.model_type === 'cambium' ? FORMAT : 'cambium',
       got: config.model_type === 'cambium' ? config.format : config.model_type,
     });
+  if (config.pretraining !== undefined)
+    throw new DataError(
+      'MODEL_PRETRAINED',
+      `${printable(dir)} is pretrained only, by ${printable(config.pretraining)}: it knows no classes`,
+      {
+        file,
+        field: 'pretraining',
+        got: config.pretraining,
+        hint: `fine-tune it first: cambium train RECIPE --set init.weights=${dir}`,
+      },
+    );
   const { name, ...options } = object(config.model, file, 'model');
   const labels = object(config.id2label, file, 'id2label');
   const classes = Object.keys(labels).map((_, i) => labels[String(i)]);

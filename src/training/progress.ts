@@ -1,6 +1,6 @@
 /** A listener that shows a run on a terminal: a bar with rate, loss and time left; a line an epoch where nobody watches. */
 import type { SingleBar } from 'cli-progress';
-import { type Listener, on } from './events.ts';
+import { type Listener, type Measures, on } from './events.ts';
 import { planText } from './plan.ts';
 
 export interface ProgressOptions {
@@ -60,9 +60,7 @@ export async function terminalProgress(options: ProgressOptions = {}): Promise<L
       });
     },
     'epoch-end': (event) => {
-      const validation = event.validation
-        ? `  validation loss ${event.validation.loss.toFixed(4)}  accuracy ${percent(event.validation.accuracy)}`
-        : '';
+      const validation = event.validation ? `  validation ${measuresText(event.validation)}` : '';
       const best = event.best ? '  best so far' : '';
       say(
         `epoch ${event.epoch}/${epochs}  train loss ${event.trainLoss.toFixed(4)}${validation}  ` +
@@ -83,6 +81,14 @@ export async function terminalProgress(options: ProgressOptions = {}): Promise<L
 }
 
 const rate = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toFixed(1));
+
+/** `loss 0.1234  accuracy 98.76 %`. */
+export const measuresText = ({ loss, accuracy, perplexity }: Measures): string =>
+  [
+    `loss ${loss.toFixed(4)}`,
+    ...(accuracy === undefined ? [] : [`accuracy ${percent(accuracy)}`]),
+    ...(perplexity === undefined ? [] : [`perplexity ${perplexity.toPrecision(4)}`]),
+  ].join('  ');
 
 export const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
 

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { type Transform, textSetNames } from '../data/index.ts';
+import { objectiveNames } from '../tasks/index.ts';
 import { precisions } from '../tensor/index.ts';
 import { byteText, parseBytes } from './machine-memory.ts';
 
@@ -87,6 +88,8 @@ const fieldsOf: Readonly<Record<string, readonly string[]>> = {
   digits: ['mnist', 'digits'],
   phrases: ['phrases'],
   file: ['table', 'folder'],
+  corpora: ['texts'],
+  split: ['texts'],
   ...Object.fromEntries(
     [
       ...['validationFile', 'testFile', 'format', 'textColumn', 'pairColumn', 'labelColumn', 'classes'],
@@ -96,7 +99,7 @@ const fieldsOf: Readonly<Record<string, readonly string[]>> = {
 };
 
 const dataFields = z.strictObject({
-  name: z.enum(['mnist', 'digits', 'folder', 'table', 'phrases', ...textSetNames]),
+  name: z.enum(['mnist', 'digits', 'folder', 'table', 'phrases', 'texts', ...textSetNames]),
   /** Where the files are: the four MNIST .gz files, one subdirectory a class, or those of a text set. */
   dir: z.string().min(1).optional(),
   validation: partSize.default(0.1),
@@ -120,6 +123,30 @@ const dataFields = z.strictObject({
   header: z.boolean().optional(),
   /** Rows without text: an error unless told. */
   emptyText: z.enum(['error', 'skip']).optional(),
+  /** Texts without labels, to learn from by masked-lm or causal-lm. */
+  corpora: z
+    .array(
+      z.strictObject({
+        /** The training part of a set. Where it has no parts, it is split as the recipe that is tuned later splits it. */
+        set: z.enum(textSetNames).optional(),
+        validation: partSize.optional(),
+        test: partSize.optional(),
+        seed: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
+        /** Lines of a .txt, or a column of a table. */
+        file: z.string().min(1).optional(),
+        textColumn: column.optional(),
+        /** The whole file is one text. */
+        document: z.boolean().optional(),
+        format: z.enum(['csv', 'jsonl', 'parquet']).optional(),
+        delimiter: z.string().length(1).optional(),
+        encoding: z.string().min(1).optional(),
+        header: z.boolean().optional(),
+      }),
+    )
+    .min(1)
+    .optional(),
+  /** Which of the texts are for validation: some of all (default), or the last. */
+  split: z.enum(['random', 'last']).optional(),
   /** How many reviews the built-in `phrases` makes. */
   phrases: z.strictObject({ train: positiveInt.optional(), test: positiveInt.optional() }).optional(),
   /** Of a folder's pictures; 3 unless told. */
@@ -152,8 +179,22 @@ export const recipeSchema = z.strictObject({
     .default({}),
   /** Checked against the pictures by the data floor, which names the transform. */
   transforms: z.array(z.record(z.string(), z.unknown())).default([]),
-  /** Follows from the data; said here, it is checked. */
-  task: z.enum(['image-classification', 'text-classification']).optional(),
+  /** Classification follows from the data; said here, it is checked. The others learn without labels. */
+  task: z.enum(['image-classification', 'text-classification', ...objectiveNames]).optional(),
+  /** Of pre-training: the objective's own options. */
+  objective: z
+    .strictObject({
+      /** Of masked-lm: the share of tokens to predict; of those, shares hidden and replaced; tokens hidden side by side. */
+      masking: z
+        .strictObject({
+          probability: z.number().positive().max(0.9).optional(),
+          mask: fraction.optional(),
+          random: fraction.optional(),
+          maxSpan: z.number().int().min(1).max(64).optional(),
+        })
+        .optional(),
+    })
+    .default({}),
   /** Of texts: read from a folder or file, or learned from the training texts (the default: WordPiece of 8,000 pieces). */
   tokenizer: z
     .strictObject({

@@ -135,6 +135,33 @@ export const builtinRecipes: Readonly<Record<string, RecipeInput>> = {
     epochs: 3,
   },
 
+  'bert-mlm-zh': {
+    name: 'bert-mlm-zh',
+    description: 'BERT of 4 layers learns Chinese from news titles and reviews by masked words, without labels.',
+    seed: 0,
+    data: {
+      name: 'texts',
+      corpora: [
+        { set: 'thucnews-titles' },
+        { set: 'finnews-zh', validation: 0.1, seed: 0 },
+        { set: 'chnsenticorp', validation: 0.1, test: 0.1, seed: 0 },
+        { set: 'waimai', validation: 0.1, test: 0.1, seed: 0 },
+      ],
+      validation: 0.02,
+    },
+    task: 'masked-lm',
+    objective: { masking: { maxSpan: 2 } },
+    tokenizer: { train: 'wordpiece', vocabSize: 6000 },
+    maxLength: 64,
+    model: { ...smallBert },
+    optimizer: { name: 'adamw', lr: 7e-4, weightDecay: 0.01 },
+    schedule: { name: 'linear', warmup: 0.06 },
+    clip: { norm: 1 },
+    precision: 'bf16',
+    batchSize: 32,
+    epochs: 10,
+  },
+
   'bert-finance-news': {
     name: 'bert-finance-news',
     description:

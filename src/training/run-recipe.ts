@@ -10,12 +10,15 @@ import { NaiveBayes } from '../tasks/index.ts';
 import { manualSeed } from '../tensor/index.ts';
 import { type DataRequest, dataHashes, leakNotice, loadRunData, type RunData } from './data-source.ts';
 import type { Listener } from './events.ts';
-import { type FineTuneOptions, type FineTuneResult, fineTune, planFineTune } from './fine-tune.ts';
+import { type FineTuneOptions, type FineTuneResult, fineTune, planFineTune, type TrainOptions } from './fine-tune.ts';
 import { htmlReport } from './html-report.ts';
 import type { WeightsLineage } from './init.ts';
 import { keepCompanions, type OpenedInit, openInit, reopenInit, textOf, writeInit } from './init-source.ts';
 import { formatBytes } from './machine-memory.ts';
 import type { RunPlan } from './plan.ts';
+import { type PretrainResult, prepareObjective, pretrainOn, trainOptions } from './pretrain.ts';
+import { type PretrainInputs, pretrainingOf } from './pretrain-inputs.ts';
+import { pretrainReport } from './pretrain-report.ts';
 import { type ProfileOptions, profileTraining, requireNative, type StepProfile } from './profile.ts';
 import type { Recipe } from './recipe.ts';
 import { parseRecipe } from './recipe-parse.ts';
@@ -35,7 +38,7 @@ export interface RunRequest {
 
 export interface RunOutcome {
   readonly run: string;
-  readonly result: FineTuneResult;
+  readonly result: FineTuneResult | PretrainResult;
   /** The classification report of the test part, if there is one. */
   readonly reportText?: string;
   readonly report?: ReportJson;
@@ -111,7 +114,7 @@ export async function resumeRun(dir: string, request: ResumeRequest = {}): Promi
 export async function planRecipe(recipe: Recipe, request: DataRequest = {}): Promise<RunPlan> {
   const init = await openInit(recipe, request.dataDir);
   const data = await loadRunData(init?.recipe ?? recipe, { ...request, text: textInputs(init) });
-  return planned(optionsOf(data, init));
+  return planned((await optionsOf(data, init)).options);
 }
 
 /** Where the time of one training step of a recipe goes. @throws UnsupportedError PROFILE_NATIVE_ONLY. */
@@ -119,10 +122,11 @@ export async function profileRecipe(recipe: Recipe, request: DataRequest & Profi
   requireNative();
   const init = await openInit(recipe, request.dataDir);
   const data = await loadRunData(init?.recipe ?? recipe, { ...request, text: textInputs(init) });
-  return asRecipe(() => profileTraining(optionsOf(data, init), request));
+  const { options } = await optionsOf(data, init);
+  return asRecipe(() => profileTraining(options, request));
 }
 
-const planned = (options: FineTuneOptions, check = false): Promise<RunPlan> =>
+const planned = (options: TrainOptions, check = false): Promise<RunPlan> =>
   asRecipe(async () => planFineTune(options, check));
 
 /** A model that does not fit its data is a mistake in the recipe. */
@@ -138,7 +142,9 @@ async function asRecipe<T>(body: () => Promise<T>): Promise<T> {
 interface Prepared {
   readonly data: RunData;
   readonly hashes: Record<string, string>;
-  readonly options: FineTuneOptions;
+  readonly options: TrainOptions;
+  /** Of a task that learns without labels. */
+  readonly pretraining?: PretrainInputs;
   readonly emit: Listener;
   readonly init?: OpenedInit;
 }
@@ -159,7 +165,7 @@ async function prepare(
   modelEntry(recipe.model.name);
   const init = reopened ?? (await openInit(recipe, dataDir));
   const data = await loadRunData(init?.recipe ?? recipe, { dataDir, notify, text: textInputs(init) });
-  const options = optionsOf(data, init);
+  const made = await optionsOf(data, init);
   const leak = await leakNotice(data);
   if (leak) await notify(leak);
   // Where nothing is trained only what is measured counts.
@@ -167,13 +173,14 @@ async function prepare(
     recipe.epochs === 0
       ? ({ [data.test ? 'test' : 'validation']: data.test ?? data.validation } as Partial<RunData>)
       : data;
-  return { data, hashes: await dataHashes(measured), options, emit, ...(init && { init }) };
+  return { data, hashes: await dataHashes(measured), ...made, emit, ...(init && { init }) };
 }
 
 /** The model's options follow the data where the recipe leaves them open. */
 function buildModel(recipe: Recipe, data: RunData): { module: Module; architecture: Recipe['model'] } {
   const { schema } = data.train;
-  const classes = classNames(schema).length;
+  const pretraining = pretrainingOf(recipe.task);
+  const classes = pretraining ? 0 : classNames(schema).length;
   const { defaults, input = 'image' } = modelEntry(recipe.model.name);
   const wanted = data.text ? 'text' : 'image';
   if (input !== wanted)
@@ -187,11 +194,14 @@ function buildModel(recipe: Recipe, data: RunData): { module: Module; architectu
         hint: `cambium models lists those of ${wanted}`,
       },
     );
-  const fits: Record<string, unknown> = { numClasses: classes, ...(data.text ? textFits(data.text) : imageFits(data)) };
+  const fits: Record<string, unknown> = {
+    ...(!pretraining && { numClasses: classes }),
+    ...(data.text ? textFits(data.text) : imageFits(data)),
+  };
   const open = Object.entries(fits).filter(([key]) => key in defaults);
   const architecture = { ...Object.fromEntries(open), ...recipe.model };
   const { name, ...options } = architecture;
-  if (options.numClasses !== undefined && options.numClasses !== classes)
+  if (!pretraining && options.numClasses !== undefined && options.numClasses !== classes)
     throw new ConfigError(
       'CLASSES_MISMATCH',
       `model.numClasses is ${printable(options.numClasses)}, the data have ${classes} classes`,
@@ -204,7 +214,7 @@ function buildModel(recipe: Recipe, data: RunData): { module: Module; architectu
     );
   if (data.text && typeof options.vocabSize === 'number') data.text.tokenizer.checkFits(options.vocabSize);
   manualSeed(recipe.seed);
-  return { module: createModel(name, options), architecture };
+  return { module: createModel(name, options, pretraining), architecture };
 }
 
 function imageFits({ recipe, train }: RunData): Record<string, unknown> {
@@ -233,7 +243,19 @@ function fitLength(text: TextCollateOptions, { maxLength }: Recipe, positions: u
   };
 }
 
-function optionsOf(data: RunData, init?: OpenedInit): FineTuneOptions {
+async function optionsOf(
+  data: RunData,
+  init?: OpenedInit,
+): Promise<{ options: TrainOptions; pretraining?: PretrainInputs }> {
+  const options = classificationOptions(data, init);
+  const objective = pretrainingOf(data.recipe.task);
+  if (!objective) return { options };
+  const { transforms, text } = options;
+  const pretraining = await prepareObjective(objective, data, { transforms, text, ...data.recipe.objective });
+  return { options: trainOptions(pretraining, { ...options, selectBy: { metric: 'loss' } }), pretraining };
+}
+
+function classificationOptions(data: RunData, init?: OpenedInit): FineTuneOptions {
   const { recipe } = data;
   const { module, architecture } = buildModel(recipe, data);
   const positions = architecture.maxPositionEmbeddings ?? modelEntry(architecture.name).defaults.maxPositionEmbeddings;
@@ -268,7 +290,7 @@ function optionsOf(data: RunData, init?: OpenedInit): FineTuneOptions {
 
 async function execute(
   run: RunFolder,
-  { data, options, emit, hashes, init }: Prepared,
+  { data, options, pretraining, emit, hashes, init }: Prepared,
   request: RunRequest,
   resumeFrom?: Checkpoint,
 ): Promise<RunOutcome> {
@@ -284,7 +306,7 @@ async function execute(
     const keepReport: Listener = async (event) => {
       if (event.type === 'init') await writeInit(run.path, event.report);
     };
-    const result = await fineTune({
+    const runOptions: FineTuneOptions = {
       ...options,
       listeners: [await logTo(run, resumeFrom?.step ?? 0, emit), keepReport, ...(request.listeners ?? [])],
       saveTo: run.modelDir,
@@ -300,7 +322,9 @@ async function execute(
         resumeFrom,
       },
       signals,
-    });
+    };
+    if (pretraining) return await pretrainInto(run, pretraining, runOptions, { hashes, emit });
+    const result = await fineTune(runOptions);
     const report = reportOf(result, hashes.test, await naiveBayesOf(data));
     if (report) {
       await run.writeReport(report.json, report.text);
@@ -314,6 +338,20 @@ async function execute(
     signals?.release();
     await run.close();
   }
+}
+
+async function pretrainInto(
+  run: RunFolder,
+  pretraining: PretrainInputs,
+  options: FineTuneOptions,
+  { hashes, emit }: Pick<Prepared, 'hashes' | 'emit'>,
+): Promise<RunOutcome> {
+  const result = await pretrainOn(pretraining, options);
+  const { json, text } = pretrainReport(result, hashes);
+  await run.writeReport(json, text);
+  const { model, objective, plan, ...plain } = result;
+  await emit({ type: 'run-end', result: plain, run: run.path });
+  return { run: run.path, result, reportText: text };
 }
 
 /** What counting words would have reached: the figure a text model is held against. */

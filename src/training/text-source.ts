@@ -29,7 +29,7 @@ export interface TextParts {
 
 /** Whether a recipe's data are texts. */
 export const isTextData = ({ data }: Recipe): boolean =>
-  data.name === 'table' || data.name === 'phrases' || isTextSet(data.name);
+  data.name === 'table' || data.name === 'phrases' || data.name === 'texts' || isTextSet(data.name);
 
 const isTextSet = (name: string): name is TextSetName => (textSetNames as readonly string[]).includes(name);
 

@@ -93,8 +93,9 @@ export function recordEpoch(
 ): boolean {
   state.history.push(record);
   // Without validation data the training loss is all there is to go by.
-  const value = record.validation ? record.validation[metric] : record.trainLoss;
-  const direction = record.validation ? mode : 'min';
+  const measured = record.validation?.[metric];
+  const value = measured ?? record.validation?.loss ?? record.trainLoss;
+  const direction = measured === undefined ? 'min' : mode;
   const enough = isBetter(value, state.best, direction, minDelta);
   const best = isBetter(value, state.best, direction);
   state.sinceBest = enough ? 0 : state.sinceBest + 1;

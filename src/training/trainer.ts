@@ -2,10 +2,11 @@
  * The training loop: epochs of updates, validation after each, the best weights kept, the run resumable at every update.
  * It knows no architecture, no task's arithmetic and no file format; it calls them in order and tells its listeners.
  */
-import type { DataLoader, LabelledBatch } from '../data/index.ts';
+import type { LabelledBatch } from '../data/index.ts';
 import type { LrSchedule } from '../optim/index.ts';
 import type { Checkpointing } from './checkpointing.ts';
 import type { EventTable, Listener, Measures, TrainEvent } from './events.ts';
+import type { BatchSource } from './inputs.ts';
 import type { RunPlan } from './plan.ts';
 import { RunStopped, type SignalWatch } from './signals.ts';
 import { newState, recordEpoch, type Selection, type TrainState } from './train-state.ts';
@@ -13,7 +14,7 @@ import type { TrainStep } from './train-step.ts';
 
 export interface TrainLoop {
   readonly step: TrainStep;
-  readonly loader: DataLoader<{ readonly label: number }>;
+  readonly loader: BatchSource;
   readonly epochs: number;
   readonly accumulate: number;
   readonly seed: number;

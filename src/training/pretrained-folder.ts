@@ -1,0 +1,78 @@
+/** A pretrained model as a folder: weights, what they were built from, tokenizer. Read back and compared before it is shown. */
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { DataError } from '../base/errors.ts';
+import { saveTokenizer } from '../data/index.ts';
+import {
+  exists,
+  ioError,
+  type Json,
+  readSafetensors,
+  syncDirectory,
+  writeFileAtomic,
+  writeJson,
+  writeSafetensors,
+} from '../io/index.ts';
+import type { Module } from '../nn/index.ts';
+import type { ObjectiveName } from '../tasks/index.ts';
+import type { Preprocessing } from './inputs.ts';
+import { FORMAT, type ModelOrigin, preprocessorOf } from './model-folder.ts';
+import { arraysOf } from './model-weights.ts';
+
+export type PretrainedDescription = Omit<ModelOrigin, 'classes'> &
+  Preprocessing & { readonly objective: ObjectiveName };
+
+/** @returns the hash of the weights. @throws IoError; DataError SAVE_MISMATCH when what was written is not what was meant. */
+export async function savePretrained(dir: string, module: Module, description: PretrainedDescription): Promise<string> {
+  const { model, objective, origin } = description;
+  const draft = join(dirname(dir), `.${basename(dir)}.draft`);
+  try {
+    await rm(draft, { recursive: true, force: true });
+    await mkdir(draft, { recursive: true });
+    const arrays = await arraysOf(module.stateDict());
+    const file = join(draft, 'model.safetensors');
+    const { sha256, bytes } = await writeSafetensors(file, arrays, { format: 'pt' });
+    const { tensors } = await readSafetensors(file);
+    for (const [name, array] of arrays) {
+      const read = tensors.get(name);
+      const same = read && Buffer.compare(bytesOf(array.data), bytesOf(read.data)) === 0;
+      if (!same || tensors.size !== arrays.size)
+        throw new DataError('SAVE_MISMATCH', `${name}: what was read back is not what was written`, {
+          file,
+          tensor: name,
+        });
+    }
+    await writeJson(join(draft, 'config.json'), {
+      model_type: 'cambium',
+      architectures: [model.name],
+      format: FORMAT,
+      model: model as unknown as Json,
+      pretraining: objective,
+      weights: { file: 'model.safetensors', sha256, bytes },
+      ...(origin === undefined ? {} : { origin }),
+    });
+    await writeJson(join(draft, 'preprocessor_config.json'), {
+      processor_class: 'cambium',
+      format: FORMAT,
+      ...preprocessorOf(description),
+    });
+    if ('text' in description) await saveTokenizer(draft, description.text.tokenizer);
+    await writeFileAtomic(
+      join(draft, 'README.md'),
+      `# ${model.name}\n\nPretrained with Cambium by ${objective}, without labels. Fine-tune it: ` +
+        `\`cambium train RECIPE --set init.weights=FOLDER\`. Weights sha256: \`${sha256}\`.\n`,
+    );
+    // The old folder must go first: a directory cannot be renamed onto one with files in it.
+    const old = `${draft}.old`;
+    if (await exists(dir)) await rename(dir, old);
+    await rename(draft, dir);
+    await syncDirectory(dirname(dir));
+    await rm(old, { recursive: true, force: true });
+    return sha256;
+  } catch (cause) {
+    await rm(draft, { recursive: true, force: true }).catch(() => {});
+    throw ioError(cause, 'write', dir);
+  }
+}
+
+const bytesOf = (data: ArrayBufferView): Buffer => Buffer.from(data.buffer, data.byteOffset, data.byteLength);
