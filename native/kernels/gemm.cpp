@@ -11,8 +11,8 @@ constexpr int64_t kKC = 128;                   // a panel of B this deep stays i
 constexpr int64_t kTile = 96 * 256;            // floats of C per task: stays in L2 beside A and B
 constexpr int64_t kPackLimit = int64_t{1} << 24;  // floats of packed B held at once
 constexpr int64_t kStreamFrom = int64_t{1} << 22;  // floats of C from which it cannot stay in cache
-constexpr int64_t kWholeRow = 3072;             // columns up to which an epilogue gets whole rows of C, one run in memory
-constexpr int64_t kWholeRows = 48;             // rows it gets at least: each panel of B is used that often
+constexpr int64_t kSinkColumns = 1024;         // an epilogue gets long runs of each row; the tile still fits in L2
+constexpr int64_t kSinkRows = 96;
 constexpr int64_t kFewRows = 256;              // rows of A that one task can take whole
 constexpr int64_t kLargeB = int64_t{1} << 21;  // floats of B from which it comes from memory
 
@@ -35,7 +35,7 @@ Plan make_plan(const GemmArgs& g, bool sink) {
   // Shallow products are bound by C, and by all that an epilogue reads beside it: long runs of each row.
   p.nc = g.K > 64 ? 256 : sink ? 2048 : 1024;
   p.mc = most(kTile / p.nc, kMR);
-  if (sink && g.K > 64 && g.N > p.nc && g.N <= kWholeRow) p.nc = round_up(g.N, kNR), p.mc = most(kTile / p.nc, kWholeRows);
+  if (sink && g.K > 64) p.nc = round_up(ceil_div(g.N, ceil_div(g.N, kSinkColumns)), kNR), p.mc = kSinkRows;
   if (g.N < p.nc) {
     p.nc = round_up(g.N, kNR);
     p.mc = least(kTile / p.nc, p.local ? 192 : 96);
