@@ -44,11 +44,19 @@ const TOLERANCE = { fp32: 1e-3, bf16: 5e-2 };
 // glibc told to keep what was freed instead of giving it back to the system after every step.
 const KEEP_MEMORY = { MALLOC_MMAP_MAX_: '0', MALLOC_TRIM_THRESHOLD_: '-1', MALLOC_TOP_PAD_: '67108864' };
 
-function ours(id: string, precision: string, folder: string): Contestant {
-  const jiti = fileURLToPath(new URL('../node_modules/.bin/jiti', import.meta.url));
-  const worker = fileURLToPath(new URL('./worker.ts', import.meta.url));
-  return new Contestant(`cambium ${precision}`, jiti, [worker, id, precision, folder]);
+/** Both sides run as they are shipped: ours as the JavaScript that is installed. */
+function compiled(): URL {
+  const path = (name: string): string => fileURLToPath(new URL(`../${name}`, import.meta.url));
+  const tsc = [path('node_modules/typescript/bin/tsc'), '-p', path('bench/tsconfig.json')];
+  const { status, stdout } = spawnSync(process.execPath, tsc, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`the benchmark does not compile:\n${stdout}`);
+  return new URL('../build/bench-js/bench/', import.meta.url);
 }
+const scripts = compiled();
+const worker = fileURLToPath(new URL('worker.js', scripts));
+
+const ours = (id: string, precision: string, folder: string): Contestant =>
+  new Contestant(`cambium ${precision}`, process.execPath, [worker, id, precision, folder]);
 
 function peer(id: string, variant: string, folder: string): Contestant {
   const script = fileURLToPath(new URL('./peers/torch_worker.py', import.meta.url));
@@ -139,9 +147,8 @@ console.log(
 );
 /** In a process of their own, so that nothing of the workloads is left in memory. */
 function singleKernels(): KernelTime[] {
-  const jiti = fileURLToPath(new URL('../node_modules/.bin/jiti', import.meta.url));
-  const script = fileURLToPath(new URL('./kernels.ts', import.meta.url));
-  const { status, stdout, stderr } = spawnSync(jiti, [script], { encoding: 'utf8' });
+  const script = fileURLToPath(new URL('kernels.js', scripts));
+  const { status, stdout, stderr } = spawnSync(process.execPath, [script], { encoding: 'utf8' });
   if (status !== 0) throw new Error(`the kernels stopped:\n${stderr}`);
   return stdout
     .trim()
