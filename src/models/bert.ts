@@ -17,7 +17,7 @@ import {
   type ResolvedBertOptions,
   resolveBertOptions,
 } from './bert-layers.ts';
-import { choiceOption, integerOption, probabilityOption, registerModel } from './registry.ts';
+import { choiceOption, integerOption, probabilityOption, registerModel, scaleOption } from './registry.ts';
 import type { ModelStructure } from './structure.ts';
 
 export type { BertInput, BertOptions } from './bert-layers.ts';
@@ -193,6 +193,7 @@ registerModel({
     dropout: 0.1,
     maxPositionEmbeddings: 512,
     typeVocabSize: 2,
+    layerNormEps: 1e-12,
   },
   minSize: [1, 1],
   build: (o) => new BertForSequenceClassification({ ...trunkOptions(o), numClasses: integerOption(o, 'numClasses') }),
@@ -212,5 +213,6 @@ function trunkOptions(o: Readonly<Record<string, unknown>>): BertOptions {
     attentionProbsDropoutProb: dropout,
     maxPositionEmbeddings: integerOption(o, 'maxPositionEmbeddings'),
     typeVocabSize: integerOption(o, 'typeVocabSize'),
+    layerNormEps: scaleOption(o, 'layerNormEps'),
   };
 }

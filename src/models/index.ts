@@ -5,6 +5,7 @@ export * from './gpt2.ts';
 export * from './lstm-classifier.ts';
 export * from './mlp.ts';
 export * from './mnist-cnn.ts';
+export * from './pretrained-config.ts';
 export { createModel, listModels, type ModelEntry, modelEntry, registerModel } from './registry.ts';
 export * from './resnet.ts';
 export * from './squeezenet.ts';

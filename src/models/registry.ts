@@ -114,3 +114,15 @@ export function probabilityOption(options: Readonly<Record<string, unknown>>, ke
     });
   return value;
 }
+
+/** A number above 0 and below 1000, such as an epsilon. */
+export function scaleOption(options: Readonly<Record<string, unknown>>, key: string): number {
+  const value = options[key];
+  if (typeof value !== 'number' || !(value > 0 && value < 1000))
+    throw new ConfigError('MODEL_OPTION_INVALID', `model option "${key}" must be a number above 0`, {
+      field: `model.${key}`,
+      expected: '0 < x < 1000',
+      got: value,
+    });
+  return value;
+}

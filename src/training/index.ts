@@ -29,6 +29,14 @@ export {
   type PretrainInputs,
   type UnlabelledTexts,
 } from './pretrain-inputs.ts';
+export {
+  type FromPretrainedOptions,
+  fromPretrained,
+  type Pretrained,
+  type PretrainedModel,
+  type SavePretrainedOptions,
+  savePretrained,
+} from './pretrained.ts';
 export { type ProfileOptions, profileTraining, type StepProfile } from './profile.ts';
 export { profileText } from './profile-text.ts';
 export { type ProgressOptions, terminalProgress } from './progress.ts';

@@ -9,6 +9,7 @@ import {
   type Tokenizer,
 } from '../data/index.ts';
 import { exists, type Json, makeDirectory, readJson, writeJson } from '../io/index.ts';
+import { bertOptions, type ConfigJson } from '../models/index.ts';
 import { type InitOptions, type InitReport, lineageOf, type WeightsLineage, weightsPath } from './init.ts';
 import type { Recipe } from './recipe.ts';
 import { isTextData } from './text-source.ts';
@@ -74,11 +75,13 @@ async function companionsOf(path: string, recipe: Recipe): Promise<Companions> {
   if (path.startsWith('hf:') || !(await exists(file))) return {};
   const config = await readJson(file);
   const model = field(config, 'model');
-  const isOurs = field(config, 'model_type') === 'cambium';
+  const type = field(config, 'model_type');
+  const isOurs = type === 'cambium';
   const ours = isOurs ? await ourCompanions(path) : {};
   const wantsTokenizer = isTextData(recipe) && recipe.tokenizer === undefined;
   return {
     ...(isOurs && typeof field(model, 'name') === 'string' && { model: model as unknown as { name: string } }),
+    ...(type === 'bert' && { model: bertModel(config as ConfigJson, file) }),
     ...ours,
     ...(wantsTokenizer && (await hasTokenizer(path)) && { tokenizer: await loadTokenizer(path) }),
   };
@@ -86,6 +89,17 @@ async function companionsOf(path: string, recipe: Recipe): Promise<Companions> {
 
 const field = (value: Json | undefined, name: string): Json | undefined =>
   typeof value === 'object' && value !== null && !Array.isArray(value) ? value[name] : undefined;
+
+/** A folder of transformers as the registered model: one probability of dropout for all. */
+function bertModel(config: ConfigJson, file: string): { readonly name: string } {
+  const {
+    hiddenDropoutProb: dropout,
+    attentionProbsDropoutProb: _,
+    initializerRange: __,
+    ...options
+  } = bertOptions(config, file);
+  return { name: 'bert', ...options, ...(dropout !== undefined && { dropout }) };
+}
 
 async function ourCompanions(path: string): Promise<Companions> {
   const file = join(path, 'preprocessor_config.json');

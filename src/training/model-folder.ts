@@ -2,8 +2,7 @@
  * A trained model as a folder in Hugging Face's shape: model.safetensors, config.json, preprocessor_config.json. It is
  * written beside its final place, read back into a fresh model, compared, and only then shown under its name.
  */
-import { mkdir, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { ConfigError, DataError, IoError, printable } from '../base/errors.ts';
 import {
   type ImageFeature,
@@ -18,12 +17,11 @@ import {
   exists,
   type HostArray,
   hashFile,
-  ioError,
   type Json,
   readJson,
   readSafetensors,
   readSafetensorsHeader,
-  syncDirectory,
+  replaceFolder,
   writeFileAtomic,
   writeJson,
   writeSafetensors,
@@ -68,10 +66,7 @@ export const FORMAT = 1;
 
 /** @returns the hash of the weights. @throws IoError; DataError SAVE_MISMATCH when what was written is not what was meant. */
 export async function saveModelFolder(dir: string, module: Module, description: ModelDescription): Promise<string> {
-  const draft = join(dirname(dir), `.${basename(dir)}.draft`);
-  try {
-    await rm(draft, { recursive: true, force: true });
-    await mkdir(draft, { recursive: true });
+  return replaceFolder(dir, async (draft) => {
     const weights = await writeSafetensors(join(draft, 'model.safetensors'), await arraysOf(module.stateDict()), {
       format: 'pt',
     });
@@ -84,17 +79,8 @@ export async function saveModelFolder(dir: string, module: Module, description: 
     if ('text' in description) await saveTokenizer(draft, description.text.tokenizer);
     await writeFileAtomic(join(draft, 'README.md'), modelCard(description, weights.sha256));
     await compare(module, await loadModelFolder(draft));
-    // The old folder must go first: a directory cannot be renamed onto one with files in it.
-    const old = `${draft}.old`;
-    if (await exists(dir)) await rename(dir, old);
-    await rename(draft, dir);
-    await syncDirectory(dirname(dir));
-    await rm(old, { recursive: true, force: true });
     return weights.sha256;
-  } catch (cause) {
-    await rm(draft, { recursive: true, force: true }).catch(() => {});
-    throw ioError(cause, 'write', dir);
-  }
+  });
 }
 
 function configOf(

@@ -212,7 +212,7 @@ export const recipeSchema = z.strictObject({
   padToMultipleOf: z.number().int().min(1).max(4096).optional(),
   /** A registered model and its options. */
   model: z.looseObject({ name: z.string().min(1) }),
-  /** Weights to start from; a relative path is looked for under --data-dir (or data.dir), then in the working directory. */
+  /** Weights to start from; a relative path is looked for under --data-dir (or data.dir), then in the working directory. null: random ones. */
   init: z
     .strictObject({
       /** A model or run folder, a weight file, an index of shards, or hf:owner/name@revision. */
@@ -224,7 +224,7 @@ export const recipeSchema = z.strictObject({
       /** Everything but the head must match. */
       strict: z.boolean().default(true),
     })
-    .optional(),
+    .nullish(),
   optimizer: optimizerSchema,
   schedule: scheduleSchema.default({ name: 'constant' }),
   batchSize: positiveInt,

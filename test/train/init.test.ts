@@ -2,6 +2,7 @@
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { CambiumError } from '../../src/base/errors.ts';
 import { type HostArray, sha256, writeSafetensors } from '../../src/io/index.ts';
@@ -214,6 +215,19 @@ describe('texts', () => {
     await rm(copy, { recursive: true });
     const resumed = await resumeRun(out);
     expect(resumed.result.weightsHash).toBe(straight.result.weightsHash);
+  });
+
+  test('from a folder of transformers, tokenizer and sizes included', async () => {
+    const weights = fileURLToPath(new URL('../golden/pretrained/bert', import.meta.url));
+    const input = parseRecipe(reviews({ init: { weights }, model: { name: 'bert' } }));
+    const out = join(dir, 'text-4');
+    const { result } = await runRecipe(input, { out });
+    // Three classes there, two here.
+    expect(result.init?.new).toEqual(['classifier.weight', 'classifier.bias']);
+    const loaded = await loadModelFolder(join(out, 'model'));
+    if (!('text' in loaded)) return expect.fail('a model of texts');
+    expect(loaded.model).toMatchObject({ hiddenSize: 8, numHiddenLayers: 1, layerNormEps: 1e-7, vocabSize: 63 });
+    expect([loaded.text.tokenizer.vocabSize, loaded.text.maxLength]).toEqual([63, 8]);
   });
 
   test('a tokenizer that does not fit the embedding is refused', async () => {
