@@ -70,3 +70,7 @@ export function captureLayer(model: Module, point: LayerPoint, forward: () => un
     hint: 'take the output of a layer instead',
   });
 }
+
+/** Runs `body` with `value` in place of what the module at `path` gives: what lies below it is then not computed. */
+export const withLayerOutput = <T>(model: Module, path: string, value: Tensor, body: () => T): T =>
+  model.withForwardHook((at) => (at === path ? value : undefined), body);

@@ -1,5 +1,6 @@
 /** What a training run tells those who watch it: the command line, a progress bar, a callback, later a page. */
 
+import type { Shape } from '../base/index.ts';
 import type { TrainResult } from './fine-tune.ts';
 import type { InitReport } from './init.ts';
 import type { RunPlan } from './plan.ts';
@@ -25,6 +26,21 @@ export interface EventTable {
   };
   /** Pretrained weights were loaded. */
   init: { readonly report: InitReport };
+  /** What lies below the first layer that trains was computed once: epochs read its outputs. */
+  'feature-cache': {
+    /** Module whose outputs are kept, and the shape of one. */
+    readonly layer: string;
+    readonly shape: Shape;
+    readonly samples: number;
+    readonly bytes: number;
+    readonly seconds: number;
+    /** They were on disk already. */
+    readonly reused: boolean;
+    /** All in memory; otherwise read from disk as they are needed. */
+    readonly inMemory: boolean;
+    /** Folder of the training part. */
+    readonly path: string;
+  };
   step: {
     /** Updates done, this one included. */
     readonly step: number;

@@ -9,6 +9,7 @@ import { autocast, type Precision, planAndDiscard } from '../tensor/index.ts';
 import { inMemory, inStore, type MemoryCheckpointing, restoreCheckpoint, restoreWeights } from './checkpointing.ts';
 import { type Evaluation, evaluate, majorityBaseline } from './evaluate.ts';
 import type { Listener, Measures } from './events.ts';
+import { cacheFeatures } from './feature-cache/feature-cache.ts';
 import { type InitOptions, type InitReport, initialise, type WeightsLineage } from './init.ts';
 import { type Inputs, inputsOf, type Samples } from './inputs.ts';
 import { saveModelFolder } from './model-folder.ts';
@@ -68,6 +69,11 @@ export interface FineTuneOptions {
    * backward where they would take more.
    */
   memoryLimit?: number;
+  /**
+   * auto, the default: where nothing below a layer trains and nothing random acts there, its outputs are computed once,
+   * cached on disk and read by every later epoch. Results are the same to the bit.
+   */
+  featureCache?: 'auto' | 'off';
   /** Refuse to start when the plan exceeds the memory there is; true unless told. */
   checkMemory?: boolean;
   /** Checkpoints and resume; a run folder brings them. */
@@ -172,10 +178,19 @@ export async function train(options: TrainOptions) {
     ? inStore({ run, store, model, optimizer, ema, warn: (text) => emit({ type: 'notice', text }) })
     : inRam;
   const { validation, test } = data;
+  const state =
+    resumeFrom &&
+    (await restoreCheckpoint(resumeFrom, model, optimizer, {
+      ema,
+      // Optimizer state is saved of what trained.
+      before: ({ epoch, batch }) => void trainable.apply(Math.max(1, batch > 0 ? epoch + 1 : epoch)),
+    }));
+  const head = await headOnly(options, prepared, emit, state?.epoch ?? 0);
+  const step = head ? new TrainStep({ ...prepared.stepOptions, lossOf: head.lossOf }) : prepared.step;
   const { metric, mode } = options.selectBy ?? { metric: 'accuracy' };
   const end = await trainLoop({
-    step: prepared.step,
-    loader: prepared.loader,
+    step,
+    loader: head?.loader ?? prepared.loader,
     epochs: prepared.epochs,
     accumulate: prepared.accumulate,
     seed: prepared.seed,
@@ -184,7 +199,9 @@ export async function train(options: TrainOptions) {
       validate: async (stop) => {
         const measure = async (): Promise<Measures | undefined> => {
           if (options.measure) return options.measure(evalBatchSize, stop);
-          const found = await evaluate(model, task, validation, { batchSize: evalBatchSize, transforms, text, stop });
+          const found = head?.validate
+            ? await head.validate(stop)
+            : await evaluate(model, task, validation, { batchSize: evalBatchSize, transforms, text, stop });
           return found && { loss: found.loss, accuracy: found.accuracy };
         };
         return ema ? ema.whileApplied(measure) : measure();
@@ -204,16 +221,40 @@ export async function train(options: TrainOptions) {
       if (epoch === 1 || joining === 0) return undefined;
       return `epoch ${epoch}: ${joining.toLocaleString('en')} more parameters train, ${total.toLocaleString('en')} in all`;
     },
-    state:
-      resumeFrom &&
-      (await restoreCheckpoint(resumeFrom, model, optimizer, {
-        ema,
-        // Optimizer state is saved of what trained.
-        before: ({ epoch, batch }) => void trainable.apply(Math.max(1, batch > 0 ? epoch + 1 : epoch)),
-      })),
-  });
-  prepared.step.release();
+    state,
+  }).finally(() => head?.close());
+  step.release();
   return { end, task, plan, evalBatchSize, preprocessing, restoreBest: bestRestorer(end, model, ema, store, inRam) };
+}
+
+/** Training on cached features, where that is possible and not switched off. */
+function headOnly(options: TrainOptions, prepared: ReturnType<typeof prepare>, emit: Listener, done: number) {
+  const { model, data, transforms = [], batchSize = 32, featureCache = 'auto', signals } = options;
+  // Inputs of another kind draw their own randomness, such as masks.
+  if (featureCache === 'off' || options.inputs || options.measure) return undefined;
+  if (featureCache !== 'auto')
+    throw new ArgumentError('OPTION_INVALID', `featureCache: expected auto or off, found ${String(featureCache)}`, {
+      field: 'featureCache',
+      got: featureCache,
+    });
+  const { task, loader, evalBatchSize, seed, epochs, stepOptions, zeroBatch } = prepared;
+  return cacheFeatures({
+    model,
+    task,
+    train: data.train,
+    validation: data.validation,
+    transforms,
+    loader,
+    batchSize,
+    evalBatchSize,
+    seed,
+    epochs: epochs - done,
+    lossOf: stepOptions.lossOf,
+    parameters: stepOptions.parameters,
+    zeroBatch,
+    emit,
+    stop: () => signals?.received !== undefined,
+  });
 }
 
 // Apart from `train`, so that the function it makes does not keep the optimizer alive.
@@ -336,6 +377,7 @@ export function prepare(options: TrainOptions) {
     schedule,
     step,
     stepOptions,
+    zeroBatch,
     plan,
     preprocessing,
     epochs,

@@ -1,6 +1,7 @@
 /** A listener that shows a run on a terminal: a bar with rate, loss and time left; a line an epoch where nobody watches. */
 import type { SingleBar } from 'cli-progress';
 import { type Listener, type Measures, on } from './events.ts';
+import { cacheText } from './feature-cache/feature-cache.ts';
 import { planText } from './plan.ts';
 
 export interface ProgressOptions {
@@ -33,6 +34,7 @@ export async function terminalProgress(options: ProgressOptions = {}): Promise<L
       if (event.run) say(`run folder: ${event.run}`);
     },
     init: ({ report }) => say(report.text),
+    'feature-cache': (event) => say(cacheText(event)),
     step: (event) => {
       if (!cli) return;
       if (!bar) {

@@ -249,6 +249,8 @@ export const recipeSchema = z.strictObject({
     ])
     .transform((size) => (typeof size === 'string' ? parseBytes(size) : size))
     .optional(),
+  /** auto: what lies below the first layer that trains runs once, its outputs are cached on disk. */
+  featureCache: z.enum(['auto', 'off']).default('auto'),
   /** Batches whose gradients are summed into one update. */
   accumulate: positiveInt.default(1),
   clip: z.strictObject({ norm: z.number().positive().optional(), value: z.number().positive().optional() }).default({}),

@@ -282,6 +282,7 @@ function classificationOptions(data: RunData, init?: OpenedInit): FineTuneOption
     labelSmoothing,
     precision,
     memoryLimit: recipe.memoryLimit,
+    featureCache: recipe.featureCache,
     selectBy: recipe.selectBy,
     earlyStopping: recipe.earlyStopping,
     seed: recipe.seed,

@@ -1,0 +1,120 @@
+/**
+ * Where a model may be cut: a layer whose output is the same in every epoch, and through which everything above gets to
+ * know of the input. Decided on the graph of one step, so it holds for any architecture.
+ */
+import { createHash } from 'node:crypto';
+import { graphFlops } from '../../backend/flops.ts';
+import { type Shape, sizeOf } from '../../base/index.ts';
+import type { LabelledBatch } from '../../data/index.ts';
+import { withLayerOutput } from '../../features/index.ts';
+import { type Node, topologicalOrder } from '../../graph/index.ts';
+import { bytesOf, type HostArray } from '../../io/index.ts';
+import type { Module } from '../../nn/index.ts';
+import { dataOf, flush } from '../../tensor/engine.ts';
+import { generator, planAndDiscard, type Tensor, type Variable, zeros } from '../../tensor/index.ts';
+
+export interface Cut {
+  /** Module whose output is kept. */
+  readonly path: string;
+  /** Of one sample's output, f32. */
+  readonly shape: Shape;
+  /** Names everything the output depends on besides the input: operations, constants and weights. */
+  readonly hash: string;
+}
+
+/** The batch's picture, which must not reach the loss but through the cut. */
+export type ImageBatch = LabelledBatch & { readonly image: HostArray };
+
+/** Part of a step's forward work that must lie below a cut: reading a first layer's maps costs more than computing them. */
+const LEAST_SHARE = 0.25;
+
+interface Call {
+  readonly path: string;
+  readonly module: Module;
+  readonly output: Tensor;
+}
+
+/**
+ * The cut that saves most: above every layer that always answers the same, then the smallest output before the next layer
+ * with weights. `build` makes the graph of a step's loss from a batch; `everTrained` will be updated at some time.
+ * Undefined where little or nothing stays the same.
+ */
+export async function findCut(
+  model: Module,
+  build: (batch: ImageBatch) => Tensor,
+  batch: ImageBatch,
+  everTrained: readonly Variable[],
+): Promise<Cut | undefined> {
+  // A weight that was never computed is an expression of random numbers, not a source.
+  await flush([...model.stateDict().values()].map(({ node }) => node));
+  const calls: Call[] = [];
+  const loss = discarding(() =>
+    model.withForwardHook(
+      (path, module, output) => void calls.push({ path, module, output }),
+      () => build(batch),
+    ),
+  );
+  // Batch statistics make a sample's answer depend on its neighbours.
+  const moving = calls.findIndex(({ module }) => movesStatistics(module));
+  const reachable = calls.slice(0, moving < 0 ? calls.length : moving);
+  const trained = new Set(everTrained.map(({ storage }) => storage));
+  const weights = new Set([...model.stateDict().values()].map(({ storage }) => storage));
+  const image = batch.image.data;
+  let best: Call | undefined;
+  for (let i = reachable.length - 1; i >= 0; i--) {
+    const call = reachable[i] as Call;
+    if (best && hasWeights((reachable[i + 1] as Call).module)) break;
+    const { path, output } = call;
+    if (path === '' || output.dtype !== 'f32' || output.shape[0] !== batch.size) continue;
+    if (best && sizeOf(output.shape) >= sizeOf(best.output.shape)) continue;
+    if (calls.filter((other) => other.path === path).length > 1) continue;
+    const nodes = topologicalOrder([output.node]);
+    const fixed = nodes.every((node) => !isRandom(node) && !(node.storage && trained.has(node.storage)));
+    const knows = nodes.some(({ storage }) => storage?.data === image);
+    if (!fixed || !knows || !nodes.some(({ storage }) => storage && weights.has(storage))) continue;
+    const above = discarding(() => withLayerOutput(model, path, zeros(output.shape), () => build(batch)));
+    if (!dependsOn(above.node, image)) best = call;
+  }
+  if (!best) return undefined;
+  const { path, output } = best;
+  const [below, all] = [output, loss].map(({ node }) => graphFlops(topologicalOrder([node]))) as [number, number];
+  if (below < LEAST_SHARE * all) return undefined;
+  return { path, shape: output.shape.slice(1), hash: hashGraph(output.node, image) };
+}
+
+/** Builds a graph and forgets what it would have updated (statistics, random streams). */
+export function discarding<T>(build: () => T): T {
+  const { seed, stream } = generator;
+  try {
+    return build();
+  } finally {
+    Object.assign(generator, { seed, stream });
+    planAndDiscard([]);
+  }
+}
+
+export const dependsOn = (node: Node, data: unknown): boolean =>
+  topologicalOrder([node]).some(({ storage }) => storage !== undefined && storage.data === data);
+
+const movesStatistics = (module: Module): boolean =>
+  module.training && [...module.namedModules()].some(([, inner]) => inner.movesStatistics);
+
+const hasWeights = (module: Module): boolean => module.stateDict().size > 0;
+
+const isRandom = ({ op, attrs }: Node): boolean =>
+  op === 'random' || ((attrs as { dropout?: number }).dropout ?? 0) > 0;
+
+/** sha256 over the operations of a graph and the contents of every source but `input`. */
+function hashGraph(root: Node, input: unknown): string {
+  const hash = createHash('sha256');
+  const numbers = new Map<Node, number>();
+  for (const node of topologicalOrder([root])) {
+    numbers.set(node, numbers.size);
+    const { op, attrs, dtype, shape, inputs, storage } = node;
+    hash.update(
+      `${op} ${JSON.stringify(attrs)} ${dtype} ${shape.join()} ${inputs.map((x) => numbers.get(x)).join()}\n`,
+    );
+    if (storage) hash.update(storage.data === input ? 'input\n' : bytesOf(dataOf(storage)));
+  }
+  return hash.digest('hex');
+}
