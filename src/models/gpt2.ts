@@ -43,6 +43,8 @@ export type Remember = (layer: number, kv: KeyValues) => Attending;
 
 /** y = x W + b with W (in, out): transformers' Conv1D. */
 class Projection extends Module {
+  /** For adapters: the weight is (in, out). */
+  readonly fanInFanOut = true;
   readonly weight: Variable; // (from, to)
   readonly bias: Variable; // (to)
   constructor(from: number, to: number, std = STD) {

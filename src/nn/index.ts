@@ -6,6 +6,7 @@ export * from './functional.ts';
 export * as init from './init.ts';
 export * from './linear.ts';
 export * from './load-weights.ts';
+export * from './lora.ts';
 export * from './losses.ts';
 export { Module, type NamedVariable } from './module.ts';
 export { type AttentionMasks, MultiheadAttention, type MultiheadAttentionOptions } from './multihead-attention.ts';

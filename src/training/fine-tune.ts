@@ -2,10 +2,11 @@
 import { ArgumentError } from '../base/errors.ts';
 import { describeSchema, type TextCollateOptions, type Transform } from '../data/index.ts';
 import type { Json } from '../io/index.ts';
-import type { Module } from '../nn/index.ts';
+import { type LoraOptions, type Module, resolveLora } from '../nn/index.ts';
 import { Ema, type EmaOptions } from '../optim/index.ts';
 import type { Task } from '../tasks/index.ts';
 import { autocast, type Precision, planAndDiscard } from '../tensor/index.ts';
+import { adapt, settleAdapter } from './adapter.ts';
 import { inMemory, inStore, type MemoryCheckpointing, restoreCheckpoint, restoreWeights } from './checkpointing.ts';
 import { type Evaluation, evaluate, majorityBaseline } from './evaluate.ts';
 import type { Listener, Measures } from './events.ts';
@@ -49,6 +50,11 @@ export interface FineTuneOptions {
   /** What joins at later epochs: `[{ epoch: 2, fromDepth: -3 }]`. */
   unfreeze?: readonly UnfreezeOptions[];
   freezeBatchNorm?: boolean;
+  /**
+   * Low-rank adapters instead of the weights: only they and the head train. The model that is returned and saved has them merged;
+   * the adapter alone is saved beside it, in `adapter`.
+   */
+  lora?: LoraOptions;
   /** Averages of the weights, which are measured and saved in their place. */
   ema?: EmaOptions;
   labelSmoothing?: number;
@@ -117,6 +123,7 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
   const origin = init ? withLineage(options.origin, init.lineage) : options.origin;
   const { end, task, plan, evalBatchSize, preprocessing, restoreBest } = await train(options);
   await restoreBest();
+  if (options.lora) await settleAdapter(model, saveTo, options.init?.weights);
 
   let weightsHash: string | undefined;
   if (saveTo !== undefined && architecture) {
@@ -296,6 +303,7 @@ export function prepare(options: TrainOptions) {
     throw new ArgumentError('OPTION_INVALID', 'saveTo needs architecture: the name and options of the model', {
       field: 'architecture',
     });
+  if (options.lora) adapt(model, options.lora, options.unfreeze);
   // The most that will train at once is what is planned.
   const trainable = new Trainable(model, options, Math.max(1, epochs));
   const schema = data.train.schema;
@@ -342,6 +350,7 @@ export function prepare(options: TrainOptions) {
         precision,
         ema: emaOptions,
         freezeBatchNorm: options.freezeBatchNorm,
+        lora: options.lora && resolveLora(options.lora),
       }),
       ...(groups.length > 1 && { groups }),
       memoryLimit: options.memoryLimit,

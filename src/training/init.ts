@@ -3,7 +3,7 @@ import { basename, join } from 'node:path';
 import { DataError, UnsupportedError } from '../base/errors.ts';
 import { exists, hashFile, sha256, weightFiles } from '../io/index.ts';
 import { isOfHead, type ModelStructure, mayBeNew, structureOf } from '../models/index.ts';
-import { formatReport, loadWeights, type Module, type WeightsReport } from '../nn/index.ts';
+import { formatReport, isLora, loadWeights, type Module, type WeightsReport } from '../nn/index.ts';
 import { arraysOf } from './model-weights.ts';
 
 export interface InitOptions {
@@ -60,7 +60,7 @@ export async function initialise(model: Module, options: InitOptions): Promise<I
       print: false,
       channels,
       strict: strict && {
-        missing: (name) => mayBeNew(name, structure) || name.endsWith('num_batches_tracked'),
+        missing: (name) => mayBeNew(name, structure) || isLora(name) || name.endsWith('num_batches_tracked'),
         unused: (name) => otherHeads?.test(name) ?? false,
       },
       replace: (name) => isOfHead(name, structure),
@@ -70,7 +70,10 @@ export async function initialise(model: Module, options: InitOptions): Promise<I
     throw embeddingError(error) ?? error;
   });
   // The counter of batch norm steers nothing here: where a file leaves it out, nobody need know.
-  const report = { ...read, missing: read.missing.filter((name) => !name.endsWith('num_batches_tracked')) };
+  const report = {
+    ...read,
+    missing: read.missing.filter((name) => !isLora(name) && !name.endsWith('num_batches_tracked')),
+  };
   // A wrong model loads nothing without strict either: that is never meant.
   if (report.loaded.length === 0)
     throw new DataError('WEIGHTS_KEYS', 'no tensor of the weights belongs to the model', {

@@ -2,6 +2,7 @@
  * Pre-training: learning without labels, by the same loop, checkpoints and reports as fine-tuning. What it saves is a folder
  * that fine-tuning starts from (`init: { weights: FOLDER }`).
  */
+import { ArgumentError } from '../base/errors.ts';
 import type { Dataset, TextCollateOptions, Transform } from '../data/index.ts';
 import type { Json } from '../io/index.ts';
 import type { Module } from '../nn/index.ts';
@@ -78,6 +79,14 @@ export async function pretrainOn(
   prepared: PretrainInputs,
   options: Omit<FineTuneOptions, 'data' | 'task'>,
 ): Promise<PretrainResult> {
+  if (options.lora)
+    throw new ArgumentError(
+      'OPTION_INVALID',
+      'lora adapts a pretrained trunk to a task: pre-training trains the trunk',
+      {
+        field: 'lora',
+      },
+    );
   const start = performance.now();
   const { model, saveTo, architecture } = options;
   const init = options.init && !options.checkpoints?.resumeFrom ? await initialise(model, options.init) : undefined;

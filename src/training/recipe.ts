@@ -225,6 +225,17 @@ export const recipeSchema = z.strictObject({
       strict: z.boolean().default(true),
     })
     .nullish(),
+  /** Low-rank adapters (and the head) train instead of the weights; run/adapter holds them alone, run/model has them merged. */
+  lora: z
+    .strictObject({
+      rank: z.number().int().min(1).max(65536).default(8),
+      /** Twice the rank unless told. */
+      alpha: z.number().positive().optional(),
+      dropout: z.number().min(0).max(0.999).default(0),
+      /** Linear layers by name, with `*` for anything; query and value projections unless told. */
+      targets: z.array(z.string().min(1)).min(1).optional(),
+    })
+    .optional(),
   optimizer: optimizerSchema,
   schedule: scheduleSchema.default({ name: 'constant' }),
   batchSize: positiveInt,

@@ -260,7 +260,7 @@ function classificationOptions(data: RunData, init?: OpenedInit): FineTuneOption
   const { module, architecture } = buildModel(recipe, data);
   const positions = architecture.maxPositionEmbeddings ?? modelEntry(architecture.name).defaults.maxPositionEmbeddings;
   const { optimizer, schedule, epochs, batchSize, evalBatchSize, accumulate, clip, labelSmoothing, precision } = recipe;
-  const { freeze, unfreeze, freezeBatchNorm, ema } = recipe;
+  const { freeze, unfreeze, freezeBatchNorm, ema, lora } = recipe;
   return {
     model: module,
     architecture,
@@ -278,6 +278,7 @@ function classificationOptions(data: RunData, init?: OpenedInit): FineTuneOption
     freeze,
     unfreeze,
     freezeBatchNorm,
+    lora,
     ema,
     labelSmoothing,
     precision,

@@ -98,12 +98,14 @@ export function settingsText(
     precision = 'fp32',
     ema,
     freezeBatchNorm = false,
+    lora,
   }: {
     labelSmoothing?: number;
     clip?: { norm?: number; value?: number };
     precision?: string;
     ema?: { decay: number };
     freezeBatchNorm?: boolean;
+    lora?: { rank: number; alpha: number };
   } = {},
 ): string {
   const { name, lr, weightDecay = name === 'adamw' ? 0.01 : 0, decayBiasAndNorm = false } = optimizer;
@@ -112,6 +114,7 @@ export function settingsText(
     weightDecay > 0 ? `${kind} ${weightDecay}${decayBiasAndNorm ? '' : ' (not on bias and norm)'}` : 'no decay';
   const parts = [`${name} lr ${lr}, ${decay}`, `schedule ${schedule.name}`];
   if (ema) parts.push(`weights averaged (decay ${ema.decay})`);
+  if (lora) parts.push(`low-rank adapters of rank ${lora.rank}, alpha ${lora.alpha}`);
   if (freezeBatchNorm) parts.push('batch norm frozen');
   if (precision !== 'fp32') parts.push(`products in ${precision}`);
   if (labelSmoothing > 0) parts.push(`label smoothing ${labelSmoothing}`);

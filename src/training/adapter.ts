@@ -1,0 +1,209 @@
+/**
+ * An adapter of its own (see nn/lora.ts) as a folder in PEFT's layout: adapter_config.json and adapter_model.safetensors, with the
+ * modules that trained as a whole. Loading puts it on a model of the same trunk.
+ */
+import { dirname, join } from 'node:path';
+import { ArgumentError, DataError, formatShape, printable } from '../base/index.ts';
+import {
+  type HostArray,
+  type Json,
+  makeDirectory,
+  readJson,
+  readSafetensors,
+  writeJson,
+  writeSafetensors,
+} from '../io/index.ts';
+import { structureOf } from '../models/index.ts';
+import {
+  adapterOf,
+  applyLora,
+  type LoraOptions,
+  type Module,
+  mergeLora,
+  removeAdapter,
+  removeLora,
+} from '../nn/index.ts';
+import type { Variable } from '../tensor/index.ts';
+import { arraysOf, restore } from './model-weights.ts';
+
+const CONFIG = 'adapter_config.json';
+const WEIGHTS = 'adapter_model.safetensors';
+/** PEFT wraps the model twice. */
+const PREFIX = 'base_model.model.';
+
+export interface AdapterDescription {
+  /** Of the adapter in the model; `default` unless told. */
+  readonly name?: string;
+  /** Modules saved whole: those given to `applyLora`. */
+  readonly modulesToSave?: readonly string[];
+  /** Weights the trunk started from, for people and PEFT. */
+  readonly baseModel?: string;
+}
+
+/** Writes one adapter. Returns the hash of its weights. @throws ArgumentError LORA_UNKNOWN; IoError. */
+export async function saveAdapter(dir: string, model: Module, description: AdapterDescription = {}): Promise<string> {
+  const { name = 'default', modulesToSave = [], baseModel } = description;
+  const { options, fanInFanOut, layers } = adapterOf(model, name);
+  await makeDirectory(dir);
+  const { sha256 } = await writeSafetensors(
+    join(dir, WEIGHTS),
+    await arraysOf(variablesOf(model, name, modulesToSave)),
+    {
+      format: 'pt',
+    },
+  );
+  await writeJson(join(dir, CONFIG), {
+    peft_type: 'LORA',
+    base_model_name_or_path: baseModel ?? null,
+    r: options.rank,
+    lora_alpha: options.alpha,
+    lora_dropout: options.dropout,
+    target_modules: layers.map(({ path }) => path),
+    fan_in_fan_out: fanInFanOut,
+    modules_to_save: modulesToSave.length > 0 ? [...modulesToSave] : null,
+    bias: 'none',
+    task_type: null,
+    inference_mode: true,
+  });
+  return sha256;
+}
+
+/**
+ * Puts a saved adapter on `model`, whose trunk is the one it was trained on, and makes it the active one. Modules saved with
+ * it (its head) replace the model's.
+ * @throws DataError ADAPTER_INVALID, WEIGHTS_SHAPE, WEIGHTS_KEYS; ArgumentError LORA_TARGETS, LORA_EXISTS; IoError.
+ */
+export async function loadAdapter(
+  model: Module,
+  dir: string,
+  { name = 'default' }: { name?: string } = {},
+): Promise<void> {
+  const file = join(dir, CONFIG);
+  const { options, modulesToSave } = parseConfig(await readJson(file), file);
+  const weights = join(dir, WEIGHTS);
+  const stored = await readSafetensors(weights);
+  const trained = model.namedParameters().map(({ variable }) => [variable, variable.requiresGrad] as const);
+  applyLora(model, { ...options, name, modulesToSave });
+  const wanted = variablesOf(model, name, modulesToSave);
+  try {
+    await restore(wanted, checked(wanted, stored.tensors, weights), weights);
+  } catch (error) {
+    removeAdapter(model, name);
+    for (const [variable, requiresGrad] of trained) variable.requiresGrad = requiresGrad;
+    throw error;
+  }
+}
+
+/** @throws DataError unless the file has just what the model wants. */
+function checked(
+  wanted: ReadonlyMap<string, Variable>,
+  stored: ReadonlyMap<string, HostArray>,
+  file: string,
+): ReadonlyMap<string, HostArray> {
+  const missing = [...wanted.keys()].find((key) => !stored.has(key));
+  const unused = [...stored.keys()].find((key) => !wanted.has(key));
+  const tensor = missing ?? unused;
+  if (tensor !== undefined)
+    throw new DataError(
+      'WEIGHTS_KEYS',
+      missing === undefined
+        ? `the model has no place for ${printable(tensor)} of the adapter`
+        : `the adapter has no ${printable(tensor)}`,
+      {
+        file,
+        tensor,
+        expected: [...wanted.keys()].slice(0, 20),
+        got: [...stored.keys()].slice(0, 20),
+        hint: 'the adapter belongs to another model',
+      },
+    );
+  for (const [key, { shape }] of wanted) {
+    const got = (stored.get(key) as HostArray).shape;
+    if (String(got) !== String(shape))
+      throw new DataError(
+        'WEIGHTS_SHAPE',
+        `${printable(key)} is ${formatShape(got)}, the model has room for ${formatShape(shape)}`,
+        { file, tensor: key, expected: shape, got },
+      );
+  }
+  return stored;
+}
+
+/** Adapters on a model that is about to train; its head, and what else starts anew, trains whole. @throws ArgumentError. */
+export function adapt(model: Module, lora: LoraOptions, unfreeze: readonly unknown[] = []): void {
+  if (unfreeze.length > 0)
+    throw new ArgumentError('OPTION_INVALID', 'lora keeps the trunk as it is: unfreeze would train it', {
+      field: 'unfreeze',
+      hint: 'leave out lora or unfreeze',
+    });
+  applyLora(model, { ...lora, modulesToSave: trainedWhole(model) });
+}
+
+/** Saves the adapter of a finished run beside its model, and makes it part of the model's weights. */
+export async function settleAdapter(model: Module, modelDir: string | undefined, baseModel?: string): Promise<void> {
+  if (modelDir !== undefined)
+    await saveAdapter(join(dirname(modelDir), 'adapter'), model, { modulesToSave: trainedWhole(model), baseModel });
+  await mergeLora(model);
+  removeLora(model);
+}
+
+function trainedWhole(model: Module): string[] {
+  const { head, mayBeNew = [] } = structureOf(model);
+  const all = model.namedParameters();
+  return [...(head === undefined ? [] : [head]), ...mayBeNew].filter((path) =>
+    all.some(({ name }) => name.startsWith(`${path}.`)),
+  );
+}
+
+/** What is saved, by PEFT's names. */
+function variablesOf(model: Module, name: string, modulesToSave: readonly string[]): Map<string, Variable> {
+  const variables = new Map<string, Variable>();
+  for (const { path, loraA, loraB } of adapterOf(model, name).layers) {
+    variables.set(`${PREFIX}${path}.lora_A.weight`, loraA);
+    variables.set(`${PREFIX}${path}.lora_B.weight`, loraB);
+  }
+  const all = model.stateDict();
+  for (const path of modulesToSave) {
+    const own = [...all].filter(([key]) => key === path || key.startsWith(`${path}.`));
+    if (own.length === 0)
+      throw new ArgumentError('NO_SUCH_PARAMETER', `the model has no module "${path}"`, { got: path });
+    for (const [key, variable] of own) variables.set(PREFIX + key, variable);
+  }
+  return variables;
+}
+
+function parseConfig(json: Json, file: string): { options: Required<LoraOptions>; modulesToSave: string[] } {
+  const config = (typeof json === 'object' && json !== null && !Array.isArray(json) ? json : {}) as Record<
+    string,
+    Json
+  >;
+  const invalid = (field: string, expected: string): never => {
+    throw new DataError('ADAPTER_INVALID', `${printable(file)}: ${field}: expected ${expected}`, {
+      file,
+      field,
+      expected,
+      got: config[field],
+    });
+  };
+  const strings = (field: string, value: Json | undefined): string[] => {
+    if (typeof value === 'string') return [value];
+    if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value as string[];
+    return invalid(field, 'a list of names');
+  };
+  const number = (field: string, fallback?: number): number => {
+    const value = config[field] ?? fallback;
+    return typeof value === 'number' && Number.isFinite(value) ? value : invalid(field, 'a number');
+  };
+  if (config.peft_type !== 'LORA') invalid('peft_type', 'LORA');
+  for (const field of ['use_rslora', 'use_dora'])
+    if (config[field] === true) invalid(field, 'false: it is not read here');
+  return {
+    options: {
+      rank: number('r'),
+      alpha: number('lora_alpha'),
+      dropout: number('lora_dropout', 0),
+      targets: strings('target_modules', config.target_modules),
+    },
+    modulesToSave: config.modules_to_save ? strings('modules_to_save', config.modules_to_save) : [],
+  };
+}

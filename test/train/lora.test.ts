@@ -1,0 +1,229 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { BertForSequenceClassification, GPT2, type MLP } from '../../src/models/index.ts';
+import {
+  adapterNames,
+  adapterOf,
+  applyLora,
+  crossEntropy,
+  Linear,
+  Module,
+  mergeLora,
+  removeLora,
+  setAdapter,
+  unmergeLora,
+} from '../../src/nn/index.ts';
+import { AdamW } from '../../src/optim/index.ts';
+import { manualSeed, type Tensor, tensor } from '../../src/tensor/index.ts';
+import { fineTune, loadAdapter, planFineTune, planText, saveAdapter } from '../../src/training/index.ts';
+import { mlp, options } from './tiny.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'lora-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const golden = JSON.parse(readFileSync(new URL('../golden/parity/lora.json', import.meta.url), 'utf8'));
+const matrix = (rows: number[][]): Tensor => tensor(rows.flat(), { shape: [rows.length, rows[0]?.length as number] });
+
+class TwoLayers extends Module {
+  readonly first = new Linear(5, 7);
+  readonly head = new Linear(7, 3);
+  forward(x: Tensor): Tensor {
+    return this.head.forward(this.first.forward(x).relu());
+  }
+}
+
+const bertOptions = {
+  vocabSize: 40,
+  hiddenSize: 16,
+  numHiddenLayers: 2,
+  numAttentionHeads: 2,
+  intermediateSize: 32,
+  maxPositionEmbeddings: 12,
+  numClasses: 3,
+};
+const tokens = tensor(
+  new Int32Array(4 * 8).map((_, i) => (i * 7) % 40),
+  { shape: [4, 8] },
+);
+
+function bert(): BertForSequenceClassification {
+  manualSeed(5);
+  return new BertForSequenceClassification(bertOptions);
+}
+const near = (a: ArrayLike<number>, b: ArrayLike<number>, tolerance = 1e-5): void => {
+  expect(a.length).toBe(b.length);
+  for (let i = 0; i < a.length; i++) expect(Math.abs((a[i] as number) - (b[i] as number))).toBeLessThan(tolerance);
+};
+const logits = (model: Module): Promise<ArrayLike<number>> => model.eval().forward(tokens).data();
+
+/** Some steps of whatever trains. */
+async function tuned(model: Module, steps = 4): Promise<void> {
+  const trained = model
+    .train()
+    .namedParameters()
+    .filter(({ variable }) => variable.requiresGrad);
+  const optimizer = new AdamW(trained, { lr: 1e-2 });
+  for (let i = 0; i < steps; i++) {
+    const loss = crossEntropy(model.forward(tokens), tensor(new Int32Array([0, 1, 2, 0])));
+    optimizer.zeroGrad();
+    loss.backward();
+    optimizer.step();
+    await loss.item();
+  }
+}
+
+describe('low-rank adaptation', () => {
+  test('learns as PyTorch does', async () => {
+    const model = new TwoLayers();
+    const { start } = golden;
+    model.first.reset(matrix(start['first.weight']), tensor(start['first.bias']));
+    model.head.reset(matrix(start['head.weight']), tensor(start['head.bias']));
+    applyLora(model, { rank: golden.rank, alpha: golden.alpha, targets: ['first'], modulesToSave: ['head'] });
+    const { loraA, loraB } = adapterOf(model).layers[0] as ReturnType<typeof adapterOf>['layers'][number];
+    loraA.initialize(matrix(start.a));
+    loraB.initialize(matrix(start.b));
+    const trained = model.parameters().filter((variable) => variable.requiresGrad);
+    expect(trained.length).toBe(4);
+    const optimizer = new AdamW(trained, { lr: 0.05, weightDecay: 0 });
+    const x = matrix(golden.x);
+    const losses: number[] = [];
+    for (let i = 0; i < golden.losses.length; i++) {
+      const loss = crossEntropy(model.forward(x), tensor(Int32Array.from(golden.y)));
+      optimizer.zeroGrad();
+      loss.backward();
+      optimizer.step();
+      losses.push(await loss.item());
+    }
+    near(losses, golden.losses);
+    near(await loraA.data(), golden.end.a.flat());
+    near(await loraB.data(), golden.end.b.flat());
+    near(await model.head.weight.data(), golden.end['head.weight'].flat());
+    await mergeLora(model);
+    near(await model.forward(x).data(), golden.logits.flat());
+  });
+
+  test('changes nothing until it learns; merged, unmerged and taken off it answers the same', async () => {
+    const model = bert();
+    const before = await logits(model);
+    const names = [...model.stateDict().keys()];
+    const paths = applyLora(model, { rank: 2, modulesToSave: ['classifier'] });
+    expect(paths).toHaveLength(4);
+    expect(paths[0]).toMatch(/attention\.self\.query$/);
+    near(await logits(model), before, 1e-7);
+    await tuned(model);
+    const learned = await logits(model);
+    expect(
+      Math.max(...[...Array(12).keys()].map((i) => Math.abs((learned[i] as number) - (before[i] as number)))),
+    ).toBeGreaterThan(1e-2);
+    await mergeLora(model);
+    near(await logits(model), learned);
+    await unmergeLora(model);
+    near(await logits(model), learned);
+    await mergeLora(model);
+    removeLora(model);
+    expect([...model.stateDict().keys()]).toEqual(names);
+    near(await logits(model), learned);
+  });
+
+  test('is saved alone with the head and loaded onto the same trunk, several side by side', async () => {
+    const model = bert();
+    applyLora(model, { rank: 2, alpha: 3, modulesToSave: ['classifier'] });
+    await tuned(model);
+    const learned = await logits(model);
+    await saveAdapter(join(folder, 'one'), model, { modulesToSave: ['classifier'] });
+    const config = JSON.parse(readFileSync(join(folder, 'one', 'adapter_config.json'), 'utf8'));
+    expect(config).toMatchObject({ peft_type: 'LORA', r: 2, lora_alpha: 3, modules_to_save: ['classifier'] });
+
+    const other = bert();
+    const plain = await logits(other);
+    await loadAdapter(other, join(folder, 'one'), { name: 'one' });
+    near(await logits(other), learned);
+    applyLora(other, { rank: 3, name: 'two', targets: ['query', 'key'] });
+    expect(adapterNames(other)).toEqual(['one', 'two']);
+    setAdapter(other, 'one');
+    near(await logits(other), learned);
+    setAdapter(other, null);
+    // The head came with the adapter; the trunk is as it was.
+    other.loadStateDict(new Map([...bert().stateDict()].filter(([name]) => name.startsWith('classifier'))), {
+      strict: false,
+    });
+    near(await logits(other), plain, 1e-7);
+  });
+
+  test('fits the projections of GPT-2, which keep their weights the other way round', async () => {
+    manualSeed(2);
+    const quiet = { residPdrop: 0, embdPdrop: 0, attnPdrop: 0 };
+    const model = new GPT2({ vocabSize: 40, nPositions: 8, nEmbd: 16, nLayer: 1, nHead: 2, ...quiet });
+    expect(applyLora(model, { rank: 2 })).toHaveLength(1);
+    const { layers } = adapterOf(model);
+    expect(layers[0]?.loraA.shape).toEqual([2, 16]);
+    expect(layers[0]?.loraB.shape).toEqual([48, 2]);
+    layers[0]?.loraB.assign(
+      tensor(
+        new Float32Array(96).map((_, i) => Math.sin(i)),
+        { shape: [48, 2] },
+      ),
+    );
+    const learned = await logits(model);
+    await mergeLora(model);
+    near(await logits(model), learned);
+  });
+
+  test('refuses what does not fit', async () => {
+    const model = bert();
+    expect(() => applyLora(model, { targets: ['querry'] })).toThrow(expect.objectContaining({ code: 'LORA_TARGETS' }));
+    expect(() => applyLora(model, { rank: 0 })).toThrow(/lora\.rank/);
+    expect(() => applyLora(model, { alpha: -1 })).toThrow(/lora\.alpha/);
+    expect(() => applyLora(model, { name: 'forward' })).toThrow(/cannot be named/);
+    applyLora(model, { rank: 2 });
+    expect(() => applyLora(model, { rank: 3 })).toThrow(expect.objectContaining({ code: 'LORA_EXISTS' }));
+    expect(() => setAdapter(model, 'two')).toThrow(expect.objectContaining({ code: 'LORA_UNKNOWN' }));
+    await mergeLora(model);
+    expect(() => setAdapter(model, null)).toThrow(expect.objectContaining({ code: 'LORA_MERGED' }));
+
+    const narrow = new BertForSequenceClassification({ ...bertOptions, hiddenSize: 8 });
+    await expect(loadAdapter(narrow, join(folder, 'one'))).rejects.toMatchObject({ code: 'WEIGHTS_SHAPE' });
+    const flat = new BertForSequenceClassification({ ...bertOptions, numHiddenLayers: 1 });
+    await expect(loadAdapter(flat, join(folder, 'one'))).rejects.toMatchObject({ code: 'WEIGHTS_KEYS' });
+    expect(adapterNames(flat)).toEqual([]);
+    expect(flat.parameters().every(({ requiresGrad }) => requiresGrad)).toBe(true);
+    const broken = join(folder, 'one', 'adapter_config.json');
+    writeFileSync(broken, JSON.stringify({ peft_type: 'LORA', r: 'two', lora_alpha: 2, target_modules: ['query'] }));
+    await expect(loadAdapter(bert(), join(folder, 'one'))).rejects.toMatchObject({ code: 'ADAPTER_INVALID' });
+  });
+});
+
+describe('a run with lora', () => {
+  const lora = { rank: 4, targets: ['layers.0'] };
+  const architecture = { name: 'mlp', inFeatures: 784, hidden: 16, numClasses: 10 };
+  test('trains the adapter and the head, saves both a usable model and the adapter', async () => {
+    const untouched = mlp();
+    const trunk = (untouched as MLP).namedParameters()[0]?.name as string;
+    const target = trunk.replace(/\.weight$/, '');
+    const plan = planFineTune(options({ model: mlp(), lora: { ...lora, targets: [target] } }));
+    expect(plan.trainable).toBe(4 * (784 + 16) + 170);
+    expect(planText(plan)).toContain('low-rank adapters of rank 4');
+    const saveTo = join(folder, 'run', 'model');
+    const { model, history } = await fineTune(
+      options({ model: mlp(), lora: { ...lora, targets: [target] }, saveTo, architecture, epochs: 3 }),
+    );
+    expect(history.at(-1)?.trainLoss as number).toBeLessThan(history[0]?.trainLoss as number);
+    expect([...model.stateDict().keys()]).toEqual([...untouched.stateDict().keys()]);
+    // Its trunk with the adapter is the model.
+    const again = mlp();
+    await loadAdapter(again, join(folder, 'run', 'adapter'));
+    const x = tensor(
+      new Float32Array(2 * 784).map((_, i) => Math.sin(i)),
+      { shape: [2, 1, 28, 28] },
+    );
+    near(await again.eval().forward(x).data(), await model.forward(x).data());
+  });
+
+  test('does not go with unfreezing', async () => {
+    await expect(fineTune(options({ lora, unfreeze: [{ epoch: 2, names: ['*'] }] }))).rejects.toMatchObject({
+      code: 'OPTION_INVALID',
+    });
+  });
+});
