@@ -119,7 +119,7 @@ ${exitCodes}`,
       'after',
       `
 Built-in recipes: vgg16-mnist, vgg16-mnist-tutorial, cnn-mnist, quickstart, text-quickstart, lstm-news-topics,
-bert-finance-news.
+bert-mlm-zh, bert-finance-news, bert-news-topics, bert-hotel-reviews, bert-food-reviews, bert-mlm-en, bert-sst2.
 Without --data-dir the recipes for MNIST look in the cache, then download; offline they use the built-in digits.
 
 Examples:

@@ -1,6 +1,18 @@
 /** The parts of BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805) under transformers' names. */
 import { ArgumentError, formatShape, ShapeError } from '../base/index.ts';
-import { Dropout, Embedding, gelu, init, LayerNorm, Linear, Module, ModuleList, relu, silu } from '../nn/index.ts';
+import {
+  Dropout,
+  Embedding,
+  gelu,
+  init,
+  LayerNorm,
+  Linear,
+  Module,
+  ModuleList,
+  relu,
+  silu,
+  sinusoidalTable,
+} from '../nn/index.ts';
 import { attention, type Tensor, zeros } from '../tensor/index.ts';
 
 /** transformers' config.json in camelCase, with its defaults: BERT-base. */
@@ -20,6 +32,11 @@ export interface BertOptions {
   typeVocabSize?: number;
   /** Deviation of the initial weights. */
   initializerRange?: number;
+  /**
+   * Initial values of the position table, which is trained either way: normal as in the paper, or sines and cosines (Vaswani
+   * et al. 2017) of the same size, from which attention to neighbours is learned much sooner where there is little text.
+   */
+  positionInit?: 'normal' | 'sinusoidal';
   layerNormEps?: number;
 }
 export type ResolvedBertOptions = Required<BertOptions>;
@@ -49,6 +66,7 @@ export function resolveBertOptions(options: BertOptions): ResolvedBertOptions {
     maxPositionEmbeddings: 512,
     typeVocabSize: 2,
     initializerRange: 0.02,
+    positionInit: 'normal',
     layerNormEps: 1e-12,
     ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)),
   };
@@ -98,6 +116,10 @@ export class BertEmbeddings extends Module {
     };
     this.wordEmbeddings = table(options.vocabSize);
     this.positionEmbeddings = table(options.maxPositionEmbeddings);
+    if (options.positionInit === 'sinusoidal')
+      this.positionEmbeddings.weight.initialize(
+        sinusoidalTable(options.maxPositionEmbeddings, hiddenSize).mul(Math.SQRT2 * initializerRange),
+      );
     this.tokenTypeEmbeddings = table(options.typeVocabSize);
     this.LayerNorm = new LayerNorm(hiddenSize, { eps: layerNormEps });
     this.dropout = new Dropout(options.hiddenDropoutProb);

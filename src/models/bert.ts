@@ -192,6 +192,8 @@ registerModel({
     hiddenAct: 'gelu',
     dropout: 0.1,
     maxPositionEmbeddings: 512,
+    initializerRange: 0.02,
+    positionInit: 'normal',
     typeVocabSize: 2,
     layerNormEps: 1e-12,
   },
@@ -212,6 +214,8 @@ function trunkOptions(o: Readonly<Record<string, unknown>>): BertOptions {
     hiddenDropoutProb: dropout,
     attentionProbsDropoutProb: dropout,
     maxPositionEmbeddings: integerOption(o, 'maxPositionEmbeddings'),
+    initializerRange: scaleOption(o, 'initializerRange'),
+    positionInit: choiceOption(o, 'positionInit', ['normal', 'sinusoidal']),
     typeVocabSize: integerOption(o, 'typeVocabSize'),
     layerNormEps: scaleOption(o, 'layerNormEps'),
   };

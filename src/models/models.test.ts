@@ -4,7 +4,7 @@ import { type CambiumError, ConfigError, ShapeError } from '../base/index.ts';
 import { crossEntropy, type Module, summarize } from '../nn/index.ts';
 import { AdamW } from '../optim/index.ts';
 import { currentBackend, flush, manualSeed, type Tensor, tensor, uniform, zeros } from '../tensor/index.ts';
-import { createModel, listModels, type ModelEntry, vgg16, vgg16Bn } from './index.ts';
+import { BertModel, createModel, listModels, type ModelEntry, vgg16, vgg16Bn } from './index.ts';
 
 const errorOf = (body: () => unknown): CambiumError => {
   try {
@@ -167,4 +167,19 @@ describe('registry', () => {
     expect(error.code).toBe(code);
     if (hint) expect(error.hint).toBe(hint);
   });
+});
+
+test('BERT may start with sines for positions, of the deviation of its other tables', async () => {
+  manualSeed(1);
+  const options = { vocabSize: 20, hiddenSize: 16, numHiddenLayers: 1, numAttentionHeads: 2, intermediateSize: 16 };
+  const table = async (positionInit: 'normal' | 'sinusoidal'): Promise<number[]> => {
+    const { positionEmbeddings } = new BertModel({ ...options, maxPositionEmbeddings: 64, positionInit }).embeddings;
+    return [...(await positionEmbeddings.weight.data())];
+  };
+  const [normal, sines] = [await table('normal'), await table('sinusoidal')];
+  const deviation = (values: number[]): number => Math.sqrt(values.reduce((sum, v) => sum + v * v, 0) / values.length);
+  expect(deviation(sines)).toBeCloseTo(0.02, 3);
+  expect(deviation(normal)).toBeCloseTo(0.02, 2);
+  // Position 0 is sin 0 and cos 0 in turn.
+  expect(sines.slice(0, 2)).toEqual([0, Math.fround(Math.SQRT2 * 0.02)]);
 });

@@ -12,6 +12,7 @@ import { exists, type Json, makeDirectory, readJson, writeJson } from '../io/ind
 import { bertOptions, type ConfigJson } from '../models/index.ts';
 import { type InitOptions, type InitReport, lineageOf, type WeightsLineage, weightsPath } from './init.ts';
 import type { Recipe } from './recipe.ts';
+import { builtinRecipes } from './recipes.ts';
 import { isTextData } from './text-source.ts';
 
 /** What the folder of a trained model says besides its weights. */
@@ -60,11 +61,19 @@ async function findWeights(path: string, dataDir: string | undefined): Promise<s
       file: places[0],
       expected: places,
       hint:
-        dataDir === undefined && !isAbsolute(path)
+        recipeThatMakes(path) ??
+        (dataDir === undefined && !isAbsolute(path)
           ? 'a relative path is looked for under --data-dir (not given), then in the working directory'
-          : 'a relative path is looked for under --data-dir, then in the working directory',
+          : 'a relative path is looked for under --data-dir, then in the working directory'),
     },
   );
+}
+
+/** For the first run of a built-in recipe, what would make it. */
+function recipeThatMakes(path: string): string | undefined {
+  const name = /^runs\/(.+)-1$/.exec(path)?.[1];
+  if (name === undefined || !(name in builtinRecipes)) return undefined;
+  return `make it first: cambium train ${name} --data-dir DIR; or start from random weights: --set init=null`;
 }
 
 // Follow the data or are the head's, whatever the weights had.

@@ -1,5 +1,6 @@
 /** The built-in recipes. `cambium train <name>` runs one; each may be changed by `--set` or copied into a file. */
 import type { RecipeInput } from './recipe.ts';
+import { textRecipes } from './recipes-text.ts';
 
 /** Mean and deviation of MNIST's training pixels / 255. */
 const mnistNormal = { kind: 'normalize', mean: [0.1307], std: [0.3081] } as const;
@@ -24,15 +25,6 @@ const cifarResNet = (name: 'resnet20' | 'resnet56', depth: number): RecipeInput 
   batchSize: 125,
   epochs: 0,
 });
-
-const smallBert = {
-  name: 'bert',
-  hiddenSize: 256,
-  numHiddenLayers: 4,
-  numAttentionHeads: 4,
-  intermediateSize: 1024,
-  maxPositionEmbeddings: 128,
-} as const;
 
 export const builtinRecipes: Readonly<Record<string, RecipeInput>> = {
   quickstart: {
@@ -142,48 +134,7 @@ export const builtinRecipes: Readonly<Record<string, RecipeInput>> = {
     epochs: 3,
   },
 
-  'bert-mlm-zh': {
-    name: 'bert-mlm-zh',
-    description: 'BERT of 4 layers learns Chinese from news titles and reviews by masked words, without labels.',
-    seed: 0,
-    data: {
-      name: 'texts',
-      corpora: [
-        { set: 'thucnews-titles' },
-        { set: 'finnews-zh', validation: 0.1, seed: 0 },
-        { set: 'chnsenticorp', validation: 0.1, test: 0.1, seed: 0 },
-        { set: 'waimai', validation: 0.1, test: 0.1, seed: 0 },
-      ],
-      validation: 0.02,
-    },
-    task: 'masked-lm',
-    objective: { masking: { maxSpan: 2 } },
-    tokenizer: { train: 'wordpiece', vocabSize: 6000 },
-    maxLength: 64,
-    model: { ...smallBert },
-    optimizer: { name: 'adamw', lr: 7e-4, weightDecay: 0.01 },
-    schedule: { name: 'linear', warmup: 0.06 },
-    clip: { norm: 1 },
-    precision: 'bf16',
-    batchSize: 32,
-    epochs: 10,
-  },
-
-  'bert-finance-news': {
-    name: 'bert-finance-news',
-    description:
-      'BERT of 4 layers, from random weights, learns the sentiment of Chinese financial news (needs --data-dir).',
-    seed: 0,
-    data: { name: 'finnews-zh', validation: 0.1 },
-    tokenizer: { train: 'wordpiece', vocabSize: 6000 },
-    maxLength: 48,
-    model: { ...smallBert },
-    optimizer: { name: 'adamw', lr: 3e-4, weightDecay: 0.01 },
-    schedule: { name: 'linear', warmup: 0.1 },
-    clip: { norm: 1 },
-    batchSize: 32,
-    epochs: 4,
-  },
+  ...textRecipes,
 
   // The tutorial's program as written: full VGG16, batch 16, AdamW 2e-5 and no schedule, 5 epochs, every weight trained.
   // It asks for weights pretrained on ImageNet; without them it starts from random ones, which its learning rate suits
