@@ -70,6 +70,10 @@ export interface TokenizerCommandOptions extends CommonOptions {
   textColumn?: string;
 }
 
+export interface ExportCommandOptions extends CommonOptions {
+  out: string;
+}
+
 const collect = (value: string, all: string[]): string[] => [...all, value];
 
 function positive(name: string): (text: string) => number {
@@ -119,7 +123,8 @@ ${exitCodes}`,
       'after',
       `
 Built-in recipes: vgg16-mnist, vgg16-mnist-tutorial, cnn-mnist, quickstart, text-quickstart, lstm-news-topics,
-bert-mlm-zh, bert-finance-news, bert-news-topics, bert-hotel-reviews, bert-food-reviews, bert-mlm-en, bert-sst2.
+bert-mlm-zh, bert-finance-news, bert-news-topics, bert-hotel-reviews, bert-food-reviews, bert-mlm-en, bert-sst2,
+squeezenet-hymenoptera, resnet20-cifar10, resnet56-cifar10.
 Without --data-dir the recipes for MNIST look in the cache, then download; offline they use the built-in digits.
 
 Examples:
@@ -138,6 +143,12 @@ A recipe file:
   optimizer: { name: adamw, lr: 1e-3 }
   batchSize: 32
   epochs: 10
+
+Starting from trained weights (a run, a weight file, hf:owner/name), the head first:
+  init: { weights: runs/vgg16-mnist-1 }
+  freeze: { belowDepth: head }
+  unfreeze: [{ epoch: 2, fromDepth: -4 }, { epoch: 3, fromDepth: 0 }]
+  optimizer: { name: adamw, lr: 1e-3, layerDecay: 0.8 }
 
 One for texts:
   name: my-reviews
@@ -275,6 +286,23 @@ Examples:
     .action(async (files: string[], options: TokenizerCommandOptions) => {
       const { tokenizerCommand } = await import('./tokenizer.ts');
       await tokenizerCommand(files, options);
+    });
+
+  common(program.command('export'))
+    .description('write a trained BERT as a folder transformers reads')
+    .argument('<run>', 'run or model folder')
+    .requiredOption('--out <dir>', 'folder to write')
+    .addHelpText(
+      'after',
+      `
+Models of pictures need no export: model.safetensors of their folder has torchvision's names.
+
+Examples:
+  cambium export runs/bert-finance-news-1 --out finance-bert/`,
+    )
+    .action(async (run: string, options: ExportCommandOptions) => {
+      const { exportCommand } = await import('./export.ts');
+      await exportCommand(run, options);
     });
 
   common(program.command('models'))

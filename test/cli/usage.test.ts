@@ -32,14 +32,23 @@ describe('help', () => {
     expect(Math.min(...help) / Math.min(...bare)).toBeLessThan(4);
   });
 
-  it.each(['train', 'resume', 'evaluate', 'predict', 'data', 'tokenizer', 'models', 'plan', 'profile', 'doctor'])(
-    '%s --help has examples',
-    async (command) => {
-      const { code, stdout } = await cambium([command, '--help']);
-      expect(code).toBe(0);
-      expect(stdout).toContain('Examples:');
-    },
-  );
+  it.each([
+    'train',
+    'resume',
+    'evaluate',
+    'predict',
+    'data',
+    'tokenizer',
+    'export',
+    'models',
+    'plan',
+    'profile',
+    'doctor',
+  ])('%s --help has examples', async (command) => {
+    const { code, stdout } = await cambium([command, '--help']);
+    expect(code).toBe(0);
+    expect(stdout).toContain('Examples:');
+  });
 
   it('prints the version', async () => {
     expect((await cambium(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);

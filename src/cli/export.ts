@@ -1,0 +1,21 @@
+/** `cambium export`: a trained model of texts as a folder that transformers' from_pretrained reads. */
+import { UnsupportedError } from '../base/errors.ts';
+import { BertForSequenceClassification } from '../models/index.ts';
+import { findModelFolder, loadModelFolder } from '../training/model-folder.ts';
+import { savePretrained } from '../training/pretrained.ts';
+import type { ExportCommandOptions } from './main.ts';
+import { note, printJson } from './output.ts';
+
+export async function exportCommand(dir: string, { out, json = false }: ExportCommandOptions): Promise<void> {
+  const loaded = await loadModelFolder(await findModelFolder(dir));
+  const { module, classes, model } = loaded;
+  if (!('text' in loaded) || !(module instanceof BertForSequenceClassification))
+    throw new UnsupportedError('EXPORT_UNSUPPORTED', `transformers has no ${model.name} under the names it has here`, {
+      field: 'model',
+      got: model.name,
+      hint: `PyTorch reads the weights as they are: load_state_dict(safetensors.torch.load_file("${loaded.dir}/model.safetensors"))`,
+    });
+  await savePretrained(out, module, { tokenizer: loaded.text.tokenizer, labels: classes });
+  if (json) return printJson({ out, architecture: 'BertForSequenceClassification', classes });
+  await note(`saved: ${out} (BertForSequenceClassification.from_pretrained)`);
+}
