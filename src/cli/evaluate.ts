@@ -12,7 +12,7 @@ import { percent } from '../training/progress.ts';
 import { parseRecipe } from '../training/recipe-parse.ts';
 import { makeReport } from '../training/run-report.ts';
 import { tableOptions } from '../training/text-source.ts';
-import type { EvaluateCommandOptions } from './main.ts';
+import type { EvaluateCommandOptions, PartOptions } from './main.ts';
 import { note, print, printJson } from './output.ts';
 import { columnsOf } from './text.ts';
 
@@ -51,9 +51,9 @@ export async function evaluateCommand(dir: string, options: EvaluateCommandOptio
 }
 
 /** The part of the data the model was trained on; with --data-dir on other data, what lies there. */
-async function openPart(
+export async function openPart(
   loaded: LoadedModel,
-  options: EvaluateCommandOptions,
+  options: PartOptions,
 ): Promise<{ part: Samples; batchSize: number }> {
   const { origin, dir, classes } = loaded;
   const { split, limit, dataDir } = options;

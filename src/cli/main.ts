@@ -33,7 +33,8 @@ export interface ResumeCommandOptions extends CommonOptions {
   checkpoint?: string;
 }
 
-export interface EvaluateCommandOptions extends CommonOptions {
+/** Which samples of a trained model's data, or of others. */
+export interface PartOptions extends CommonOptions {
   dataDir?: string;
   split: 'test' | 'validation' | 'train';
   limit?: number;
@@ -42,6 +43,13 @@ export interface EvaluateCommandOptions extends CommonOptions {
   textColumn?: string;
   pairColumn?: string;
   labelColumn?: string;
+}
+export type EvaluateCommandOptions = PartOptions;
+
+export interface FeaturesCommandOptions extends PartOptions {
+  out: string;
+  layer?: string;
+  pooling: string;
 }
 
 export interface PredictCommandOptions extends CommonOptions {
@@ -286,6 +294,36 @@ Examples:
     .action(async (files: string[], options: TokenizerCommandOptions) => {
       const { tokenizerCommand } = await import('./tokenizer.ts');
       await tokenizerCommand(files, options);
+    });
+
+  common(program.command('features'))
+    .description('write the vectors of a layer of a trained model for every sample')
+    .argument('<run>', 'run or model folder')
+    .requiredOption('--out <file>', '.npy (ids and labels beside it), .safetensors or .parquet')
+    .option('--layer <path>', 'a module, "input of <module>", head or output (default: input of head)')
+    .addOption(
+      new Option('--pooling <how>', 'one vector a sample')
+        .choices(['auto', 'flatten', 'mean', 'max', 'cls'])
+        .default('auto'),
+    )
+    .option('--data-dir <dir>', 'where the data files are')
+    .addOption(new Option('--split <part>', 'which part').choices(['test', 'validation', 'train']).default('test'))
+    .option('--limit <n>', 'the first n samples', positive('--limit'))
+    .option('--batch-size <n>', 'samples at a time', positive('--batch-size'))
+    .option('--file <file>', 'labelled texts: .csv, .tsv, .jsonl or .parquet')
+    .option('--text-column <column>', 'of --file: its name, or its position from 0')
+    .option('--pair-column <column>', 'of --file: second texts')
+    .option('--label-column <column>', 'of --file')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cambium features runs/vgg16-mnist-1 --data-dir mnist/ --out vectors.npy
+  cambium features runs/vgg16-mnist-1 --layer features.20 --pooling mean --out vectors.parquet`,
+    )
+    .action(async (run: string, options: FeaturesCommandOptions) => {
+      const { featuresCommand } = await import('./features.ts');
+      await featuresCommand(run, options);
     });
 
   common(program.command('export'))

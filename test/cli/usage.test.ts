@@ -39,6 +39,7 @@ describe('help', () => {
     'predict',
     'data',
     'tokenizer',
+    'features',
     'export',
     'models',
     'plan',
