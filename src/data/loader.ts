@@ -37,6 +37,8 @@ export interface LoaderOptions {
   text?: TextCollateOptions;
   /** Leaves out a last batch that is not full. */
   dropLast?: boolean;
+  /** How often each picture is in a batch, augmented anew each time: first all samples once, then all again. 1 unless told. */
+  views?: number;
   /** Batches made ahead; 2 unless told, 0 for none. */
   prefetch?: number;
 }
@@ -65,10 +67,19 @@ export class DataLoader<S = ImageSample> {
 
   /** @throws ArgumentError, ConfigError for transforms that do not fit, UnsupportedError for fields it cannot batch. */
   constructor(dataset: Dataset<S>, options: LoaderOptions) {
-    const { batchSize, shuffle = false, seed = 0, transforms = [], dropLast = false, prefetch = 2 } = options;
+    const {
+      batchSize,
+      shuffle = false,
+      seed = 0,
+      transforms = [],
+      dropLast = false,
+      prefetch = 2,
+      views = 1,
+    } = options;
     checkInteger('batchSize', batchSize, 1, 2 ** 24);
     checkInteger('seed', seed, 0, Number.MAX_SAFE_INTEGER);
     checkInteger('prefetch', prefetch, 0, 1024);
+    checkInteger('views', views, 1, 64);
     if (dataset.length === 0)
       throw new DataError('DATASET_EMPTY', `${printable(dataset.name)} has no samples`, { expected: '>= 1', got: 0 });
     this.dataset = dataset;
@@ -94,7 +105,7 @@ export class DataLoader<S = ImageSample> {
       throw new ArgumentError('FIELD_RESERVED', `a field beside texts cannot be called ${printable(taken)}`, {
         field: taken,
       });
-    this.#fields = names.map((name) => makeField(name, dataset.schema, this.pipelines[name]));
+    this.#fields = names.map((name) => makeField(name, dataset.schema, this.pipelines[name], views));
     this.#prefetch = prefetch;
   }
 
@@ -234,13 +245,13 @@ interface Field {
   write(value: unknown, out: HostArray['data'], b: number, seed: number, epoch: number, id: number): string | undefined;
 }
 
-function makeField(name: string, schema: Schema, pipeline: CheckedPipeline | undefined): Field {
+function makeField(name: string, schema: Schema, pipeline: CheckedPipeline | undefined, views: number): Field {
   if (reservedFields.has(name))
     throw new ArgumentError('FIELD_RESERVED', `a field cannot be called ${printable(name)}`, { field: name });
   const kind = (schema.features[name] ?? schema.labels[name]) as Feature | Label;
   switch (kind.kind) {
     case 'image':
-      return imageField(name, pipeline as CheckedPipeline);
+      return imageField(name, pipeline as CheckedPipeline, views);
     case 'class':
       return {
         name,
@@ -288,7 +299,7 @@ function vectorField(name: string, size: number, shape: number[]): Field {
   };
 }
 
-function imageField(name: string, { host, hostSize }: CheckedPipeline): Field {
+function imageField(name: string, { host, hostSize }: CheckedPipeline, views: number): Field {
   const pipeline = new HostPipeline(host);
   const { height, width, channels } = hostSize;
   const bytes = height * width * channels;
@@ -296,18 +307,20 @@ function imageField(name: string, { host, hostSize }: CheckedPipeline): Field {
     name,
     allocate: (size) => ({
       dtype: 'u8',
-      shape: [size, channels, height, width],
-      data: new Uint8Array(size * bytes),
+      shape: [views * size, channels, height, width],
+      data: new Uint8Array(views * size * bytes),
     }),
     write: (value, out, b, seed, epoch, id) => {
       const image = value as ImageU8;
       if (!(image.data instanceof Uint8Array) || image.data.length !== image.height * image.width * image.channels)
         return 'is not an image';
       if (image.channels !== channels) return `has ${image.channels} channels, the schema says ${channels}`;
-      const done = pipeline.run(image, seed, epoch, id);
-      if (done.height !== height || done.width !== width)
-        return `is ${sizeText(done)} after the transforms, expected ${sizeText(hostSize)}`;
-      channelsFirst(done, out as Uint8Array, b * bytes);
+      for (let view = 0; view < views; view++) {
+        const done = pipeline.run(image, seed, epoch, id, view);
+        if (done.height !== height || done.width !== width)
+          return `is ${sizeText(done)} after the transforms, expected ${sizeText(hostSize)}`;
+        channelsFirst(done, out as Uint8Array, b * bytes + (view * out.length) / views);
+      }
       return undefined;
     },
   };

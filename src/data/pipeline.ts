@@ -125,6 +125,9 @@ const runs: { readonly [K in HostKind]: Run<K> } = {
   },
 };
 
+// Further apart than any pipeline is long; below the places of other users.
+const VIEW = 4096;
+
 /** Host transforms with their scratch memory. Not to be shared between loops that interleave. */
 export class HostPipeline {
   readonly #transforms: readonly Transform[];
@@ -137,13 +140,13 @@ export class HostPipeline {
     this.#transforms = transforms;
   }
 
-  /** The transformed picture. It may lie in scratch memory: copy it before the next call. */
-  run(image: ImageU8, seed: number, epoch: number, id: number): ImageU8 {
+  /** The transformed picture, one of several `view`s of it. It may lie in scratch memory: copy it before the next call. */
+  run(image: ImageU8, seed: number, epoch: number, id: number, view = 0): ImageU8 {
     let current = image;
     for (let i = 0; i < this.#transforms.length; i++) {
       const transform = this.#transforms[i] as Of<HostKind>;
       const run = runs[transform.kind] as Run<HostKind>;
-      this.#random.start(seed, epoch, id, i);
+      this.#random.start(seed, epoch, id, i + view * VIEW);
       current = run(transform, current, this.#random, (bytes) => this.#scratch(i, bytes));
     }
     return current;

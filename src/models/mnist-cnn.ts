@@ -49,11 +49,15 @@ export class MnistCnn extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    let h = this.conv1.forward(x).relu(); // (N, 32, H - 2, W - 2)
-    h = this.conv2.forward(h).relu(); // (N, 64, H - 4, W - 4)
-    h = this.dropout1.forward(this.pool.forward(h)).flatten(1);
+    let h = this.dropout1.forward(this.featureMaps(x)).flatten(1);
     h = this.dropout2.forward(this.fc1.forward(h).relu()); // (N, 128)
     return this.fc2.forward(h);
+  }
+
+  /** What the first linear layer reads, before dropout: (N, 64, (H - 4) / 2, (W - 4) / 2). */
+  featureMaps(x: Tensor): Tensor {
+    const h = this.conv1.forward(x).relu(); // (N, 32, H - 2, W - 2)
+    return this.pool.forward(this.conv2.forward(h).relu());
   }
 
   structure(): ModelStructure {

@@ -28,7 +28,8 @@ export function registerModel(entry: ModelEntry): void {
   entries.set(entry.name, entry);
 }
 
-export const listModels = (): ModelEntry[] => [...entries.values()];
+/** By name. */
+export const listModels = (): ModelEntry[] => [...entries.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 
 /** Throws ConfigError with the nearest name. */
 export function modelEntry(name: string): ModelEntry {

@@ -175,7 +175,7 @@ export class ResNet extends Module {
   }
 
   /** The last feature maps: (N, C, H', W'). */
-  features(x: Tensor): Tensor {
+  featureMaps(x: Tensor): Tensor {
     let h = this.bn1.forward(this.conv1.forward(x)).relu();
     h = this.maxpool?.forward(h) ?? h;
     h = this.layer3.forward(this.layer2.forward(this.layer1.forward(h)));
@@ -183,7 +183,7 @@ export class ResNet extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return ((this.fc ?? this.linear) as Linear).forward(this.avgpool.forward(this.features(x)).flatten(1));
+    return ((this.fc ?? this.linear) as Linear).forward(this.avgpool.forward(this.featureMaps(x)).flatten(1));
   }
 
   /** Stem, blocks, head. */

@@ -72,7 +72,12 @@ export class SqueezeNet extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return this.classifier.forward(this.features.forward(x)).flatten(1);
+    return this.classifier.forward(this.featureMaps(x)).flatten(1);
+  }
+
+  /** What the classifier reads: (N, 512, H', W'), about a sixteenth of the sides. */
+  featureMaps(x: Tensor): Tensor {
+    return this.features.forward(x);
   }
 
   structure(): ModelStructure {

@@ -97,9 +97,14 @@ export class VGG extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    this.#checkSize(x);
-    const h = this.avgpool.forward(this.features.forward(x)); // (N, 512, 7, 7), or (N, 512, 1, 1) where pooled
+    const h = this.avgpool.forward(this.featureMaps(x)); // (N, 512, 7, 7), or (N, 512, 1, 1) where pooled
     return this.classifier.forward(h.flatten(1));
+  }
+
+  /** What the pooling reads: (N, 512, H / 32, W / 32). */
+  featureMaps(x: Tensor): Tensor {
+    this.#checkSize(x);
+    return this.features.forward(x);
   }
 
   structure(): ModelStructure {

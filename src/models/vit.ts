@@ -4,7 +4,7 @@
  */
 import { ArgumentError, ConfigError, formatShape, ShapeError } from '../base/index.ts';
 import { Conv2d, Dropout, gelu, init, LayerNorm, Linear, Module, ModuleList } from '../nn/index.ts';
-import { attention, concat, type Tensor, type Variable, zeros } from '../tensor/index.ts';
+import { attention, concat, embedding, type Tensor, type Variable, zeros } from '../tensor/index.ts';
 import { integerOption, probabilityOption, registerModel } from './registry.ts';
 import type { ModelStructure } from './structure.ts';
 
@@ -23,13 +23,13 @@ export interface ViTOptions {
   dropout?: number;
 }
 
-type Resolved = Required<ViTOptions>;
+export type ResolvedViTOptions = Required<ViTOptions>;
 
 // transformers' layer_norm_eps and initializer_range.
 const EPS = 1e-12;
 const STD = 0.02;
 
-function linear(from: number, to: number): Linear {
+export function vitLinear(from: number, to: number): Linear {
   const layer = new Linear(from, to);
   layer.reset(init.truncNormal([to, from], { std: STD }), zeros([to]));
   return layer;
@@ -38,7 +38,7 @@ function linear(from: number, to: number): Linear {
 /** Non-overlapping patches, each projected.  (N, C, S, S) -> (N, (S / patch)^2, hidden). */
 class PatchEmbeddings extends Module {
   readonly projection: Conv2d;
-  constructor({ inChannels, hiddenSize, patchSize }: Resolved) {
+  constructor({ inChannels, hiddenSize, patchSize }: ResolvedViTOptions) {
     super();
     this.projection = new Conv2d(inChannels, hiddenSize, patchSize, { stride: patchSize });
     this.projection.reset(init.truncNormal(this.projection.weight.shape, { std: STD }), zeros([hiddenSize]));
@@ -55,7 +55,7 @@ class Embeddings extends Module {
   readonly dropout: Dropout;
   readonly #imageSize: number;
 
-  constructor(options: Resolved) {
+  constructor(options: ResolvedViTOptions) {
     super();
     const { imageSize, patchSize, hiddenSize, dropout } = options;
     const patches = (imageSize / patchSize) ** 2;
@@ -66,6 +66,23 @@ class Embeddings extends Module {
     this.#imageSize = imageSize;
   }
   forward(x: Tensor): Tensor {
+    const patches = this.#patches(x);
+    const [n, , hidden] = patches.shape as [number, number, number];
+    const tokens = concat([this.clsToken.expand([n, 1, hidden]), patches], 1); // (N, 1 + patches, hidden)
+    return this.dropout.forward(tokens.add(this.positionEmbeddings));
+  }
+
+  /** The same for some patches of each picture: `kept` i32 (N K), rows among the N P. -> (N, 1 + K, hidden). */
+  visible(x: Tensor, kept: Tensor): Tensor {
+    const patches = this.#patches(x).add(this.positionEmbeddings.slice(1, 1));
+    const [n, p, hidden] = patches.shape as [number, number, number];
+    const rows = embedding(patches.reshape(n * p, hidden), kept).reshape(n, -1, hidden);
+    const cls = this.clsToken.add(this.positionEmbeddings.slice(1, 0, 1)).expand([n, 1, hidden]);
+    return this.dropout.forward(concat([cls, rows], 1));
+  }
+
+  // (N, C, S, S) -> (N, P, hidden), without positions.
+  #patches(x: Tensor): Tensor {
     const size = this.#imageSize;
     if (x.rank !== 4 || x.shape[2] !== size || x.shape[3] !== size)
       throw new ShapeError('SIZE_MISMATCH', `ViT was built for ${size} x ${size} images, got ${formatShape(x.shape)}`, {
@@ -73,10 +90,7 @@ class Embeddings extends Module {
         got: x.shape,
         hint: 'resize the images in the transforms, or build the model with imageSize equal to their side',
       });
-    const patches = this.patchEmbeddings.forward(x);
-    const [n, , hidden] = patches.shape as [number, number, number];
-    const tokens = concat([this.clsToken.expand([n, 1, hidden]), patches], 1); // (N, 1 + patches, hidden)
-    return this.dropout.forward(tokens.add(this.positionEmbeddings));
+    return this.patchEmbeddings.forward(x);
   }
 }
 
@@ -86,7 +100,7 @@ class Dense extends Module {
   readonly dropout: Dropout;
   constructor(from: number, to: number, dropout: number) {
     super();
-    this.dense = linear(from, to);
+    this.dense = vitLinear(from, to);
     this.dropout = new Dropout(dropout);
   }
   forward(x: Tensor): Tensor {
@@ -100,11 +114,11 @@ class SelfAttention extends Module {
   readonly key: Linear;
   readonly value: Linear;
   readonly #heads: number;
-  constructor({ hiddenSize, numHeads }: Resolved) {
+  constructor({ hiddenSize, numHeads }: ResolvedViTOptions) {
     super();
-    this.query = linear(hiddenSize, hiddenSize);
-    this.key = linear(hiddenSize, hiddenSize);
-    this.value = linear(hiddenSize, hiddenSize);
+    this.query = vitLinear(hiddenSize, hiddenSize);
+    this.key = vitLinear(hiddenSize, hiddenSize);
+    this.value = vitLinear(hiddenSize, hiddenSize);
     this.#heads = numHeads;
   }
   forward(x: Tensor): Tensor {
@@ -118,7 +132,7 @@ class SelfAttention extends Module {
 class AttentionBlock extends Module {
   readonly attention: SelfAttention;
   readonly output: Dense;
-  constructor(options: Resolved) {
+  constructor(options: ResolvedViTOptions) {
     super();
     this.attention = new SelfAttention(options);
     this.output = new Dense(options.hiddenSize, options.hiddenSize, options.dropout);
@@ -129,13 +143,13 @@ class AttentionBlock extends Module {
 }
 
 /** x + attention(norm(x)), then x + perceptron(norm(x)). */
-class Layer extends Module {
+export class ViTLayer extends Module {
   readonly attention: AttentionBlock;
   readonly intermediate: Dense;
   readonly output: Dense;
   readonly layernormBefore: LayerNorm;
   readonly layernormAfter: LayerNorm;
-  constructor(options: Resolved) {
+  constructor(options: ResolvedViTOptions) {
     super();
     const { hiddenSize, intermediateSize, dropout } = options;
     this.attention = new AttentionBlock(options);
@@ -151,10 +165,10 @@ class Layer extends Module {
 }
 
 class Encoder extends Module {
-  readonly layer: ModuleList<Layer>;
-  constructor(options: Resolved) {
+  readonly layer: ModuleList<ViTLayer>;
+  constructor(options: ResolvedViTOptions) {
     super();
-    this.layer = new ModuleList(Array.from({ length: options.numLayers }, () => new Layer(options)));
+    this.layer = new ModuleList(Array.from({ length: options.numLayers }, () => new ViTLayer(options)));
   }
   forward(x: Tensor): Tensor {
     let h = x;
@@ -168,7 +182,7 @@ class ViTModel extends Module {
   readonly embeddings: Embeddings;
   readonly encoder: Encoder;
   readonly layernorm: LayerNorm;
-  constructor(options: Resolved) {
+  constructor(options: ResolvedViTOptions) {
     super();
     this.embeddings = new Embeddings(options);
     this.encoder = new Encoder(options);
@@ -177,17 +191,22 @@ class ViTModel extends Module {
   forward(x: Tensor): Tensor {
     return this.layernorm.forward(this.encoder.forward(this.embeddings.forward(x)));
   }
+  /** Features of the class token and of the patches `kept`, i32 (N K) among the N P, alone. -> (N, 1 + K, hidden). */
+  visible(x: Tensor, kept: Tensor): Tensor {
+    return this.layernorm.forward(this.encoder.forward(this.embeddings.visible(x, kept)));
+  }
 }
 
 /** (N, inChannels, imageSize, imageSize) -> logits (N, numClasses). ViT-S/16 unless told otherwise. */
 export class ViT extends Module {
   readonly vit: ViTModel;
   readonly classifier: Linear;
+  readonly options: ResolvedViTOptions;
 
   constructor(options: ViTOptions = {}) {
     super();
     const hiddenSize = options.hiddenSize ?? 384;
-    const resolved: Resolved = {
+    const resolved: ResolvedViTOptions = {
       numClasses: 10,
       inChannels: 3,
       imageSize: 224,
@@ -200,8 +219,9 @@ export class ViT extends Module {
       ...options,
     };
     checkSizes(resolved);
+    this.options = resolved;
     this.vit = new ViTModel(resolved);
-    this.classifier = linear(hiddenSize, resolved.numClasses);
+    this.classifier = vitLinear(hiddenSize, resolved.numClasses);
   }
 
   forward(x: Tensor): Tensor {
@@ -219,13 +239,13 @@ export class ViT extends Module {
     return {
       stages: [['vit.embeddings'], ...blocks, ['classifier']],
       head: 'classifier',
-      makeHead: (classes) => linear(inFeatures, classes),
+      makeHead: (classes) => vitLinear(inFeatures, classes),
       otherHeads: /^(decoder\.|lm_head\.|pooler\.|vit\.pooler\.)/,
     };
   }
 }
 
-function checkSizes({ imageSize, patchSize, hiddenSize, numHeads }: Resolved): void {
+function checkSizes({ imageSize, patchSize, hiddenSize, numHeads }: ResolvedViTOptions): void {
   if (imageSize % patchSize !== 0)
     throw new ConfigError('MODEL_OPTION_INVALID', `patchSize ${patchSize} must divide imageSize ${imageSize}`, {
       field: 'model.patchSize',

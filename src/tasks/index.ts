@@ -4,5 +4,6 @@ export * from './image-classification.ts';
 export * from './language-modeling.ts';
 export * from './naive-bayes.ts';
 export * from './objective.ts';
+export * from './self-supervised.ts';
 export type { Prediction, Task } from './task.ts';
 export * from './text-classification.ts';

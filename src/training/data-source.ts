@@ -16,6 +16,7 @@ import {
   imageFolder,
   loadMnist,
   mnistFiles,
+  pictures,
   splitDataset,
   subset,
   type TextCollateOptions,
@@ -97,10 +98,10 @@ function checkTask({ task, tokenizer, transforms, data }: Recipe, isText: boolea
       expected: isText ? 'masked-lm or causal-lm' : 'rotation, contrastive or an autoencoder',
       got: pretraining,
     });
-  if (!pretraining && data.name === 'texts')
-    throw new ConfigError('RECIPE_INVALID', 'task is missing: data texts have no labels', {
+  if (!pretraining && (data.name === 'texts' || data.name === 'pictures'))
+    throw new ConfigError('RECIPE_INVALID', `task is missing: data ${data.name} have no labels`, {
       field: 'task',
-      expected: 'masked-lm or causal-lm',
+      expected: isText ? 'masked-lm or causal-lm' : 'rotation, contrastive or an autoencoder',
       got: task,
     });
   const fits = pretraining ?? `${kind}-classification`;
@@ -116,6 +117,7 @@ async function loadParts(recipe: Recipe, { dataDir, notify, classes }: DataReque
   const { data } = recipe;
   const dir = dataDir ?? data.dir;
   if (data.name === 'folder') return loadFolder(recipe, dir, classes);
+  if (data.name === 'pictures') return { recipe, train: await unlabelled(recipe, dir) };
   if (data.name === 'mnist') {
     try {
       if (dir === undefined) await checkReachable();
@@ -162,6 +164,14 @@ async function loadFolder(recipe: Recipe, dir: string | undefined, classes?: rea
     return undefined;
   };
   return { recipe, train, validation: await open('validation', 'val'), test: await open('test') };
+}
+
+async function unlabelled({ data }: Recipe, dir: string | undefined): Promise<Samples> {
+  if (dir !== undefined) return (await pictures(dir, { channels: data.channels ?? 3 })) as unknown as Samples;
+  throw new ConfigError('RECIPE_INVALID', 'data.dir is missing: expected the folder with the pictures', {
+    field: 'data.dir',
+    hint: 'pass --data-dir DIR, or set data.dir',
+  });
 }
 
 const isArchive = (path: string): boolean => /\.(tar|tar\.gz|tgz)$/i.test(path);

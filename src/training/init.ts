@@ -2,7 +2,7 @@
 import { basename, join } from 'node:path';
 import { DataError, UnsupportedError } from '../base/errors.ts';
 import { exists, hashFile, sha256, weightFiles } from '../io/index.ts';
-import { isOfHead, type ModelStructure, mayBeNew, structureOf } from '../models/index.ts';
+import { isOfHead, type ModelStructure, mayBeNew, PRETRAINING, structureOf } from '../models/index.ts';
 import { formatReport, isLora, loadWeights, type Module, type WeightsReport } from '../nn/index.ts';
 import { arraysOf } from './model-weights.ts';
 
@@ -61,7 +61,8 @@ export async function initialise(model: Module, options: InitOptions): Promise<I
       channels,
       strict: strict && {
         missing: (name) => mayBeNew(name, structure) || isLora(name) || name.endsWith('num_batches_tracked'),
-        unused: (name) => otherHeads?.test(name) ?? false,
+        // What an objective without labels had put on the trunk.
+        unused: (name) => (otherHeads?.test(name) ?? false) || name.startsWith(`${PRETRAINING}.`),
       },
       replace: (name) => isOfHead(name, structure),
       ...(head === 'new' && { rename: (name) => (endsInHead(name, structure) ? undefined : name) }),

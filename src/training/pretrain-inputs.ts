@@ -12,18 +12,21 @@ import {
   type TextCollateOptions,
   TokenBlocks,
 } from '../data/index.ts';
+import type { SelfSupervised } from '../models/index.ts';
 import type { Module } from '../nn/index.ts';
 import { causalLM, maskedLM, type Objective, type ObjectiveName, objectiveNames, type Task } from '../tasks/index.ts';
-import { flush, type Tensor } from '../tensor/index.ts';
+import { flush, generator, type Tensor } from '../tensor/index.ts';
 import type { Measures } from './events.ts';
 import type { Inputs, Samples } from './inputs.ts';
+import type { PictureOptions } from './pretrain-vision.ts';
 
 /** Texts without labels: in memory, or a stream of files larger than that. */
 export type UnlabelledTexts = Dataset<{ readonly text: string }> | IterableDataset<{ readonly text: string }>;
 
-export interface ObjectiveOptions {
+/** Each objective refuses those of the others. */
+export interface ObjectiveOptions extends PictureOptions {
   /** Of masked-lm. */
-  readonly masking?: MaskingOptions;
+  readonly masking?: MaskingOptions | undefined;
 }
 
 /** One part of the samples, ready to be read: how many there are, and its batches. */
@@ -40,6 +43,8 @@ export interface PretrainInputs {
   readonly inputs: Inputs;
   readonly train: PretrainPart;
   readonly validation?: PretrainPart;
+  /** The model with what the objective puts on it, where it is not the model itself. */
+  readonly model?: SelfSupervised;
 }
 
 const ROW = 128;
@@ -52,7 +57,7 @@ export async function languageInputs(
   name: 'masked-lm' | 'causal-lm',
   data: { train: UnlabelledTexts; validation?: UnlabelledTexts },
   text: TextCollateOptions | undefined,
-  { masking = {} }: ObjectiveOptions = {},
+  { masking = {} }: { masking?: MaskingOptions | undefined } = {},
 ): Promise<PretrainInputs> {
   if (!text)
     throw new UnsupportedError('TOKENIZER_MISSING', `${data.train.name} holds texts: how do they become tokens?`, {
@@ -133,7 +138,7 @@ export const asTask = (objective: Objective): Task => ({
   },
 });
 
-/** Means over a part's predictions; nothing random but the masks, which are those of epoch 0. Undefined when stopped. */
+/** Means over a part's predictions; masks, views and noise are those of epoch 0 every time. Undefined when stopped. */
 export async function measureObjective(
   model: Module,
   objective: Objective,
@@ -142,7 +147,7 @@ export async function measureObjective(
 ): Promise<(Measures & { readonly predictions: number }) | undefined> {
   let [predictions, loss, correct, counted] = [0, 0, 0, false];
   for await (const batch of part.loader({ batchSize, seed, shuffle: false }).epoch(0)) {
-    const measured = objective.measure(model, batch);
+    const measured = repeatably(seed, batch.index, () => objective.measure(model, batch));
     const outputs: Tensor[] = [measured.loss, ...(measured.correct ? [measured.correct] : [])];
     await flush(outputs.map(({ node }) => node));
     if (measured.weight > 0) loss += (await measured.loss.item()) * measured.weight;
@@ -166,6 +171,22 @@ export async function measureObjective(
     ...(objective.perplexity && { perplexity: Math.exp(mean) }),
     predictions,
   };
+}
+
+// Above the streams of any training batch, below those of the data's order.
+const MEASURING = 2 ** 49;
+
+/** Random numbers in the graph (noise) depend on seed and batch alone; those of training go on as if nothing had been drawn. */
+function repeatably<T>(seed: number, index: number, body: () => T): T {
+  const { seed: seedBefore, stream } = generator;
+  generator.seed = seed;
+  generator.stream = MEASURING + index * 2 ** 20;
+  try {
+    return body();
+  } finally {
+    generator.seed = seedBefore;
+    generator.stream = stream;
+  }
 }
 
 /** A recipe's task, where it is one that learns without labels. */

@@ -12,24 +12,30 @@ import { type FineTuneOptions, type TrainResult, train, withLineage } from './fi
 import { initialise } from './init.ts';
 import type { RunPlan } from './plan.ts';
 import {
+  isLanguage,
   languageInputs,
   measureObjective,
   type ObjectiveOptions,
   type PretrainInputs,
   type UnlabelledTexts,
 } from './pretrain-inputs.ts';
+import { pictureInputs, type UnlabelledPictures } from './pretrain-vision.ts';
 import { savePretrained } from './pretrained-folder.ts';
+
+/** Texts for masked-lm and causal-lm, pictures for the others. */
+export type Unlabelled = UnlabelledTexts | UnlabelledPictures;
 
 export interface PretrainOptions extends Omit<FineTuneOptions, 'data' | 'task' | 'labelSmoothing' | 'evalBatchSize'> {
   objective: ObjectiveName;
   /** Samples without labels; validation is measured after every epoch. */
-  data: { train: UnlabelledTexts; validation?: UnlabelledTexts };
+  data: { train: Unlabelled; validation?: Unlabelled };
+  /** Of pictures: `model` is a classifier; its trunk learns, its head is left alone. */
   objectiveOptions?: ObjectiveOptions;
   evalBatchSize?: number;
 }
 
 export interface PretrainResult extends TrainResult {
-  /** The model with its best weights, in evaluation mode. */
+  /** The model with its best weights, in evaluation mode; a classifier of pictures with the head it came with. */
   readonly model: Module;
   readonly objective: Objective;
   readonly plan: RunPlan;
@@ -37,39 +43,64 @@ export interface PretrainResult extends TrainResult {
 
 /**
  * Learns from data without labels, keeps the weights of the best epoch, and saves them.
+ * @example await pretrain({ objective: 'contrastive', model, data: { train }, transforms, saveTo, architecture })
  * @example await pretrain({ objective: 'masked-lm', model, data: { train: plainTexts(lines) }, text: { tokenizer }, saveTo, architecture })
  * @throws MemoryError before the first step when it will not fit; NumericError; RunStopped; DataError; ArgumentError.
  */
 export async function pretrain(options: PretrainOptions): Promise<PretrainResult> {
   const { objective, data, objectiveOptions, ...rest } = options;
-  const { text, transforms } = options;
-  return pretrainOn(await prepareObjective(objective, data, { text, transforms, ...objectiveOptions }), rest);
+  const { text, transforms, model } = options;
+  return pretrainOn(await prepareObjective(objective, data, { model, text, transforms, ...objectiveOptions }), rest);
 }
 
-/** Packs and checks what an objective reads. */
-export const prepareObjective = (
+/** Packs and checks what an objective reads, and puts on a model of pictures what the objective needs. */
+export async function prepareObjective(
   name: ObjectiveName,
-  data: { train: UnlabelledTexts | Dataset<unknown>; validation?: UnlabelledTexts | Dataset<unknown> },
-  options: ObjectiveOptions & { text?: TextCollateOptions; transforms?: readonly Transform[] },
-): Promise<PretrainInputs> =>
-  languageInputs(
-    name as 'masked-lm',
-    data as { train: UnlabelledTexts; validation?: UnlabelledTexts },
-    options.text,
-    options,
+  data: { train: Unlabelled | Dataset<unknown>; validation?: Unlabelled | Dataset<unknown> },
+  { model, text, transforms = [], masking, ...pictures }: ObjectiveOptions & ObjectiveNeeds,
+): Promise<PretrainInputs> {
+  if (isLanguage(name)) {
+    refuseOptions(name, pictures);
+    return languageInputs(name, data as { train: UnlabelledTexts; validation?: UnlabelledTexts }, text, { masking });
+  }
+  refuseOptions(name, { masking });
+  return pictureInputs(
+    name,
+    model,
+    data as { train: UnlabelledPictures; validation?: UnlabelledPictures },
+    transforms,
+    pictures,
   );
+}
+
+interface ObjectiveNeeds {
+  model: Module;
+  text?: TextCollateOptions | undefined;
+  transforms?: readonly Transform[] | undefined;
+}
+
+function refuseOptions(name: ObjectiveName, options: object): void {
+  const [field, got] = Object.entries(options).find(([, value]) => value !== undefined) ?? [];
+  if (field !== undefined)
+    throw new ArgumentError('OPTION_INVALID', `objective.${field}: ${name} has no such option`, {
+      field: `objective.${field}`,
+      got,
+    });
+}
 
 /** Options of `fineTune`'s own loop for an objective. */
 export function trainOptions(prepared: PretrainInputs, options: Omit<FineTuneOptions, 'data' | 'task'>) {
   const { objective, inputs, train: part, validation } = prepared;
+  const model = prepared.model ?? options.model;
   return {
     selectBy: { metric: 'loss' } as const,
     ...options,
+    model,
     data: { train: part.samples, ...(validation && { validation: validation.samples }) },
     inputs,
     ...(validation && {
       measure: (batchSize: number, stop: () => boolean): Promise<Measures | undefined> =>
-        measureObjective(options.model, objective, validation, { batchSize, seed: options.seed, stop }),
+        measureObjective(model, objective, validation, { batchSize, seed: options.seed, stop }),
     }),
   };
 }
@@ -87,8 +118,20 @@ export async function pretrainOn(
         field: 'lora',
       },
     );
+  try {
+    return await learn(prepared, options);
+  } finally {
+    prepared.model?.restoreHead();
+  }
+}
+
+async function learn(
+  prepared: PretrainInputs,
+  options: Omit<FineTuneOptions, 'data' | 'task'>,
+): Promise<PretrainResult> {
   const start = performance.now();
-  const { model, saveTo, architecture } = options;
+  const { saveTo, architecture } = options;
+  const model = prepared.model ?? options.model;
   const init = options.init && !options.checkpoints?.resumeFrom ? await initialise(model, options.init) : undefined;
   if (init) for (const listener of options.listeners ?? []) await listener({ type: 'init', report: init });
   const origin: Json | undefined = init ? withLineage(options.origin, init.lineage) : options.origin;
@@ -115,7 +158,7 @@ export async function pretrainOn(
     modelDir: weightsHash === undefined ? undefined : saveTo,
     weightsHash,
     ...(init && { init }),
-    model: model.eval(),
+    model: (prepared.model?.trunk ?? model).eval(),
     objective,
     plan,
   };

@@ -2,7 +2,7 @@
  * Where the time of a training step goes: every kernel timed inside its one native call, given to the layer it works for
  * and held against what the machine could do; and what is spent outside kernels.
  */
-import type { Backend, Executable, Graph } from '../backend/index.ts';
+import type { Backend, Executable } from '../backend/index.ts';
 import { NativeBackend, type NativeExecutable } from '../backend/native/backend.ts';
 import { type MeasuredCeilings, measureCeilings } from '../backend/native/ceilings.ts';
 import { type StepClass, stepBytes, stepClass, stepClasses, stepFlops } from '../backend/native/step-cost.ts';

@@ -84,7 +84,7 @@ const column = z.union([z.string().min(1), z.number().int().min(0).max(4096)]);
 
 /** Fields that mean something for some kinds of data only. */
 const fieldsOf: Readonly<Record<string, readonly string[]>> = {
-  channels: ['folder'],
+  channels: ['folder', 'pictures'],
   digits: ['mnist', 'digits'],
   phrases: ['phrases'],
   file: ['table', 'folder'],
@@ -99,7 +99,7 @@ const fieldsOf: Readonly<Record<string, readonly string[]>> = {
 };
 
 const dataFields = z.strictObject({
-  name: z.enum(['mnist', 'digits', 'folder', 'table', 'phrases', 'texts', ...textSetNames]),
+  name: z.enum(['mnist', 'digits', 'folder', 'pictures', 'table', 'phrases', 'texts', ...textSetNames]),
   /** Where the files are: the four MNIST .gz files, one subdirectory a class, or those of a text set. */
   dir: z.string().min(1).optional(),
   validation: partSize.default(0.1),
@@ -193,6 +193,17 @@ export const recipeSchema = z.strictObject({
           maxSpan: z.number().int().min(1).max(64).optional(),
         })
         .optional(),
+      /** contrastive: of the softmax over similarities; width of the projection. */
+      temperature: z.number().positive().max(100).optional(),
+      projectionSize: z.number().int().min(1).max(65536).optional(),
+      /** denoising-autoencoder: deviation of the noise, share and side of the blanked squares. masked-autoencoder: share of hidden patches. */
+      noise: z.number().min(0).max(100).optional(),
+      maskRatio: fraction.max(0.999).optional(),
+      maskSize: z.number().int().min(1).max(16384).optional(),
+      /** masked-autoencoder: width and blocks of the decoder; patches compared at mean 0 and deviation 1. */
+      decoderSize: z.number().int().min(16).max(65536).multipleOf(4).optional(),
+      decoderLayers: z.number().int().min(1).max(1000).optional(),
+      normalizePixels: z.boolean().optional(),
     })
     .default({}),
   /** Of texts: read from a folder or file, or learned from the training texts (the default: WordPiece of 8,000 pieces). */

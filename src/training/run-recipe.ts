@@ -17,7 +17,7 @@ import { keepCompanions, type OpenedInit, openInit, reopenInit, textOf, writeIni
 import { formatBytes } from './machine-memory.ts';
 import type { RunPlan } from './plan.ts';
 import { type PretrainResult, prepareObjective, pretrainOn, trainOptions } from './pretrain.ts';
-import { type PretrainInputs, pretrainingOf } from './pretrain-inputs.ts';
+import { isLanguage, type PretrainInputs, pretrainingOf } from './pretrain-inputs.ts';
 import { pretrainReport } from './pretrain-report.ts';
 import { type ProfileOptions, profileTraining, requireNative, type StepProfile } from './profile.ts';
 import type { Recipe } from './recipe.ts';
@@ -214,7 +214,10 @@ function buildModel(recipe: Recipe, data: RunData): { module: Module; architectu
     );
   if (data.text && typeof options.vocabSize === 'number') data.text.tokenizer.checkFits(options.vocabSize);
   manualSeed(recipe.seed);
-  return { module: createModel(name, options, pretraining), architecture };
+  return {
+    module: createModel(name, options, pretraining && isLanguage(pretraining) ? pretraining : undefined),
+    architecture,
+  };
 }
 
 function imageFits({ recipe, train }: RunData): Record<string, unknown> {
@@ -250,8 +253,8 @@ async function optionsOf(
   const options = classificationOptions(data, init);
   const objective = pretrainingOf(data.recipe.task);
   if (!objective) return { options };
-  const { transforms, text } = options;
-  const pretraining = await prepareObjective(objective, data, { transforms, text, ...data.recipe.objective });
+  const { model, transforms, text } = options;
+  const pretraining = await prepareObjective(objective, data, { model, transforms, text, ...data.recipe.objective });
   return { options: trainOptions(pretraining, { ...options, selectBy: { metric: 'loss' } }), pretraining };
 }
 
