@@ -1,13 +1,21 @@
 /** `cambium export`: a trained model of texts as a folder that transformers' from_pretrained reads. */
 import { UnsupportedError } from '../base/errors.ts';
 import { BertForSequenceClassification } from '../models/index.ts';
+import { isLanguageFolder, loadLanguageModel } from '../training/language-folder.ts';
 import { findModelFolder, loadModelFolder } from '../training/model-folder.ts';
 import { savePretrained } from '../training/pretrained.ts';
 import type { ExportCommandOptions } from './main.ts';
 import { note, printJson } from './output.ts';
 
 export async function exportCommand(dir: string, { out, json = false }: ExportCommandOptions): Promise<void> {
-  const loaded = await loadModelFolder(await findModelFolder(dir));
+  const folder = await findModelFolder(dir);
+  if (await isLanguageFolder(folder)) {
+    const { model: language, tokenizer } = await loadLanguageModel(folder);
+    await savePretrained(out, language, { tokenizer });
+    if (json) return printJson({ out, architecture: 'GPT2LMHeadModel' });
+    return note(`saved: ${out} (GPT2LMHeadModel.from_pretrained)`);
+  }
+  const loaded = await loadModelFolder(folder);
   const { module, classes, model } = loaded;
   if (!('text' in loaded) || !(module instanceof BertForSequenceClassification))
     throw new UnsupportedError('EXPORT_UNSUPPORTED', `transformers has no ${model.name} under the names it has here`, {

@@ -52,6 +52,15 @@ export interface FeaturesCommandOptions extends PartOptions {
   pooling: string;
 }
 
+export interface GenerateCommandOptions extends CommonOptions {
+  prompt: string;
+  maxNewTokens?: number;
+  temperature?: number;
+  topK?: number;
+  topP?: number;
+  seed?: number;
+}
+
 export interface PredictCommandOptions extends CommonOptions {
   top?: number;
   invert?: boolean;
@@ -83,6 +92,17 @@ export interface ExportCommandOptions extends CommonOptions {
 }
 
 const collect = (value: string, all: string[]): string[] => [...all, value];
+
+function number(name: string): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() !== '' && Number.isFinite(value) && value >= 0) return value;
+    throw new ConfigError('OPTION_INVALID', `option ${name}: expected a number of at least 0, found "${text}"`, {
+      field: name,
+      got: text,
+    });
+  };
+}
 
 function positive(name: string): (text: string) => number {
   return (text) => {
@@ -326,8 +346,28 @@ Examples:
       await featuresCommand(run, options);
     });
 
+  common(program.command('generate'))
+    .description('go on with a text, by a causal language model')
+    .argument('<model>', "run or model folder, a folder of transformers' GPT-2, or hf:owner/name@revision")
+    .requiredOption('--prompt <text>', 'what the text begins with')
+    .option('--max-new-tokens <n>', 'tokens to add; 100 unless told', positive('--max-new-tokens'))
+    .option('--temperature <t>', 'divides the logits; 0 takes the likeliest token', number('--temperature'))
+    .option('--top-k <k>', 'draw among the k likeliest tokens', positive('--top-k'))
+    .option('--top-p <p>', 'draw among the likeliest tokens that together have this probability', number('--top-p'))
+    .option('--seed <n>', 'same seed, same text; 0 unless told', number('--seed'))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cambium generate runs/gpt-shakespeare-1 --prompt "ROMEO:" --temperature 0.8 --top-k 40`,
+    )
+    .action(async (model: string, options: GenerateCommandOptions) => {
+      const { generateCommand } = await import('./generate.ts');
+      await generateCommand(model, options);
+    });
+
   common(program.command('export'))
-    .description('write a trained BERT as a folder transformers reads')
+    .description('write a trained BERT or GPT-2 as a folder transformers reads')
     .argument('<run>', 'run or model folder')
     .requiredOption('--out <dir>', 'folder to write')
     .addHelpText(

@@ -22,10 +22,33 @@ export interface GPT2Options {
   attnPdrop?: number;
   layerNormEpsilon?: number;
 }
-type Resolved = Required<GPT2Options>;
+export type ResolvedGPT2Options = Required<GPT2Options>;
 
 // transformers' initializer_range.
 const STD = 0.02;
+
+/** @throws ArgumentError HEADS_INVALID. */
+export function resolveGPT2Options(options: GPT2Options): ResolvedGPT2Options {
+  const resolved = {
+    vocabSize: 50257,
+    nPositions: 1024,
+    nEmbd: 768,
+    nLayer: 12,
+    nHead: 12,
+    residPdrop: 0.1,
+    embdPdrop: 0.1,
+    attnPdrop: 0.1,
+    layerNormEpsilon: 1e-5,
+    ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)),
+  };
+  const { nEmbd, nHead } = resolved;
+  if (nEmbd % nHead !== 0)
+    throw new ArgumentError('HEADS_INVALID', `nHead ${nHead} must divide nEmbd ${nEmbd}`, {
+      field: 'nHead',
+      got: nHead,
+    });
+  return resolved;
+}
 
 /** Keys and values of the steps seen so far, (B, heads, T, d) each, one pair a layer. */
 export interface KeyValues {
@@ -61,9 +84,9 @@ class SelfAttention extends Module {
   readonly cAttn: Projection;
   readonly cProj: Projection;
   readonly residDropout: Dropout;
-  readonly #options: Resolved;
+  readonly #options: ResolvedGPT2Options;
 
-  constructor(options: Resolved) {
+  constructor(options: ResolvedGPT2Options) {
     super();
     const { nEmbd, nLayer } = options;
     this.cAttn = new Projection(nEmbd, 3 * nEmbd);
@@ -98,7 +121,7 @@ class Perceptron extends Module {
   readonly cFc: Projection;
   readonly cProj: Projection;
   readonly dropout: Dropout;
-  constructor({ nEmbd, nLayer, residPdrop }: Resolved) {
+  constructor({ nEmbd, nLayer, residPdrop }: ResolvedGPT2Options) {
     super();
     this.cFc = new Projection(nEmbd, 4 * nEmbd);
     this.cProj = new Projection(4 * nEmbd, nEmbd, STD / Math.sqrt(2 * nLayer));
@@ -115,7 +138,7 @@ class Block extends Module {
   readonly attn: SelfAttention;
   readonly ln_2: LayerNorm;
   readonly mlp: Perceptron;
-  constructor(options: Resolved) {
+  constructor(options: ResolvedGPT2Options) {
     super();
     const norm = { eps: options.layerNormEpsilon };
     this.ln_1 = new LayerNorm(options.nEmbd, norm);
@@ -137,7 +160,7 @@ export class GPT2Model extends Module {
   readonly h: ModuleList<Block>;
   readonly lnF: LayerNorm;
 
-  constructor(options: Resolved) {
+  constructor(options: ResolvedGPT2Options) {
     super();
     const { vocabSize, nPositions, nEmbd, nLayer } = options;
     const table = (rows: number): Embedding => {
@@ -176,28 +199,11 @@ export class GPT2Model extends Module {
 /** Tokens i32 (B, T) -> logits (B, T, vocabSize) of what follows each step; the head is the token table. */
 export class GPT2 extends Module {
   readonly transformer: GPT2Model;
-  readonly options: Resolved;
+  readonly options: ResolvedGPT2Options;
 
   constructor(options: GPT2Options = {}) {
     super();
-    this.options = {
-      vocabSize: 50257,
-      nPositions: 1024,
-      nEmbd: 768,
-      nLayer: 12,
-      nHead: 12,
-      residPdrop: 0.1,
-      embdPdrop: 0.1,
-      attnPdrop: 0.1,
-      layerNormEpsilon: 1e-5,
-      ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)),
-    };
-    const { nEmbd, nHead } = this.options;
-    if (nEmbd % nHead !== 0)
-      throw new ArgumentError('HEADS_INVALID', `nHead ${nHead} must divide nEmbd ${nEmbd}`, {
-        field: 'nHead',
-        got: nHead,
-      });
+    this.options = resolveGPT2Options(options);
     this.transformer = new GPT2Model(this.options);
   }
 

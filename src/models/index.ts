@@ -2,6 +2,7 @@ export * from './bert.ts';
 export * from './dcgan.ts';
 export * from './generate.ts';
 export * from './gpt2.ts';
+export * from './gpt2-classifier.ts';
 export * from './lstm-classifier.ts';
 // After the models they are put on: listModels() goes by the order of registration.
 export * from './masked-autoencoder.ts';

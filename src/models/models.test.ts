@@ -36,6 +36,7 @@ describe('every registered model', () => {
   test('names and descriptions are there', () => {
     expect(listModels().map((m) => m.name)).toEqual([
       'bert',
+      'gpt2',
       'lstm-classifier',
       'mlp',
       'mnist-cnn',

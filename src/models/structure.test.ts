@@ -35,10 +35,11 @@ describe('every registered model', () => {
     const model = small(name);
     const head = structureOf(model).head as string;
     const before = model.namedParameters().map((p) => p.name);
-    expect(replaceHead(model, { classes: 7 })).toEqual([`${head}.weight`, `${head}.bias`]);
+    expect(replaceHead(model, { classes: 7 })).toEqual(before.filter((name) => name.startsWith(`${head}.`)));
     expect(model.namedParameters().map((p) => p.name)).toEqual(before);
     expect(model.stateDict().get(`${head}.weight`)?.shape[0]).toBe(7);
-    expect(model.stateDict().get(`${head}.bias`)?.shape).toEqual([7]);
+    const bias = model.stateDict().get(`${head}.bias`);
+    if (bias) expect(bias.shape).toEqual([7]);
     expect(model.stateDict().get(`${head}.weight`)?.requiresGrad).toBe(true);
   });
 });

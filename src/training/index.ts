@@ -12,6 +12,7 @@ export {
 } from './fine-tune.ts';
 export { type InitOptions, type InitReport, initialise, type WeightsLineage } from './init.ts';
 export type { Inputs, Preprocessing, Samples } from './inputs.ts';
+export { type LoadedLanguageModel, loadLanguageModel } from './language-folder.ts';
 export * from './metrics/index.ts';
 export {
   findModelFolder,

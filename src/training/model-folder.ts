@@ -282,7 +282,7 @@ async function textModel(loaded: Loaded, text: Record<string, Json>, file: strin
 }
 
 /** One tensor after the other: a large model is never in memory twice. */
-async function readWeights(module: Module, path: string): Promise<void> {
+export async function readWeights(module: Module, path: string): Promise<void> {
   const { entries } = await readSafetensorsHeader(path);
   const variables = module.stateDict();
   const unused = [...entries.keys()].find((name) => !variables.has(name));

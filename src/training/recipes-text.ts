@@ -99,6 +99,29 @@ export const textRecipes: Readonly<Record<string, RecipeInput>> = {
     ...tuned,
   },
 
+  'gpt-shakespeare': {
+    name: 'gpt-shakespeare',
+    description:
+      'A small GPT-2 learns to go on with Shakespeare, token by token (needs --data-dir); then: cambium generate.',
+    seed: 0,
+    data: {
+      name: 'texts',
+      corpora: [{ file: 'tinyshakespeare/input.txt', document: true }],
+      validation: 0.1,
+      split: 'last',
+    },
+    task: 'causal-lm',
+    tokenizer: { train: 'bpe', vocabSize: 1024 },
+    maxLength: 128,
+    model: { name: 'gpt2', nEmbd: 192, nLayer: 4, nHead: 4, nPositions: 256, dropout: 0.1 },
+    optimizer: { name: 'adamw', lr: 2e-3, weightDecay: 0.1, betas: [0.9, 0.99] },
+    schedule: { name: 'cosine', warmup: 0.05, final: 0.1 },
+    clip: { norm: 1 },
+    precision: 'bf16',
+    batchSize: 24,
+    epochs: 10,
+  },
+
   'bert-mlm-en': {
     name: 'bert-mlm-en',
     description: 'BERT of 4 layers learns English by masked words, from film reviews and news without their labels.',

@@ -238,7 +238,7 @@ function fitLength(text: TextCollateOptions, { maxLength }: Recipe, positions: u
       field: 'maxLength',
       expected: `<= ${positions}`,
       got: maxLength,
-      hint: `set maxLength to ${positions}, or model.maxPositionEmbeddings to ${maxLength}`,
+      hint: `set maxLength to ${positions}, or build the model with ${maxLength} positions`,
     });
   return {
     ...text,
@@ -261,7 +261,8 @@ async function optionsOf(
 function classificationOptions(data: RunData, init?: OpenedInit): FineTuneOptions {
   const { recipe } = data;
   const { module, architecture } = buildModel(recipe, data);
-  const positions = architecture.maxPositionEmbeddings ?? modelEntry(architecture.name).defaults.maxPositionEmbeddings;
+  const given: Record<string, unknown> = { ...modelEntry(architecture.name).defaults, ...architecture };
+  const positions = given.maxPositionEmbeddings ?? given.nPositions;
   const { optimizer, schedule, epochs, batchSize, evalBatchSize, accumulate, clip, labelSmoothing, precision } = recipe;
   const { freeze, unfreeze, freezeBatchNorm, ema, lora } = recipe;
   return {

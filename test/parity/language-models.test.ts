@@ -10,12 +10,13 @@ import {
   bertNames,
   createModel,
   GPT2,
+  GPT2ForSequenceClassification,
   generate,
   sampleToken,
 } from '../../src/models/index.ts';
 import { crossEntropy, loadTensors, type Module } from '../../src/nn/index.ts';
 import { AdamW } from '../../src/optim/index.ts';
-import { flush, type Tensor, tensor } from '../../src/tensor/index.ts';
+import { flush, type Tensor, tensor, where } from '../../src/tensor/index.ts';
 import { expectClose, golden, integers, uniformData } from './streams.ts';
 
 interface Golden {
@@ -27,7 +28,8 @@ interface Golden {
   labels?: number[];
   text?: number[];
 }
-const goldens = golden<Record<'sequence' | 'plain' | 'token' | 'masked' | 'gpt2', Golden>>('language-models');
+const goldens =
+  golden<Record<'sequence' | 'plain' | 'token' | 'masked' | 'gpt2' | 'gpt2Classes', Golden>>('language-models');
 
 const small: BertOptions = {
   vocabSize: 50,
@@ -202,6 +204,27 @@ describe('GPT-2 agrees with transformers', () => {
       () => model.forward(text),
       (y) => crossEntropy(y.slice(1, 0, -1).reshape(18, 40), text.slice(1, 1).reshape(18)),
       goldens.gpt2,
+    );
+  });
+
+  test('sequence classification: the last token before the padding', async () => {
+    const model = new GPT2ForSequenceClassification({ ...options, numClasses: 3 });
+    const { attentionMask } = given();
+    const words = where(attentionMask?.ne(0) as Tensor, integers(7, [3, 8], 39), 39);
+    await check(
+      model,
+      () => model.forward({ inputIds: words, attentionMask }),
+      (y) => crossEntropy(y, integers(4, [3], 3)),
+      goldens.gpt2Classes,
+    );
+    const whole = integers(2, [2, 10], 40);
+    const mask = tensor(new Int32Array(20).fill(1), { shape: [2, 10] });
+    const logits = await model.forward(whole).data();
+    expectClose(
+      await model.forward({ inputIds: whole, attentionMask: mask }).data(),
+      [...(logits as Float32Array)],
+      1e-6,
+      'full',
     );
   });
 

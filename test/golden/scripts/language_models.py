@@ -10,6 +10,7 @@ from transformers import (
     BertForSequenceClassification,
     BertForTokenClassification,
     GPT2Config,
+    GPT2ForSequenceClassification,
     GPT2LMHeadModel,
 )
 
@@ -82,6 +83,30 @@ def gpt2():
     return {**out, "losses": losses, "text": text[0, 4:].tolist()}
 
 
+def gpt2_classes():
+    """Rows of 8, 5 and 3 tokens below 39, padded by 39: transformers looks for the last token that is not the pad token."""
+    model = GPT2ForSequenceClassification(GPT2Config(**GPT2, num_labels=3, pad_token_id=39)).train()
+    fill(model)
+    tokens = torch.where(MASK.bool(), integers(7, [3, 8], 39), 39)
+    labels = integers(4, [3], 3)
+    losses, out = [], {}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    for step in range(3):
+        logits = model(tokens, attention_mask=MASK).logits
+        loss = torch.nn.functional.cross_entropy(logits, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        if step == 0:
+            out = {
+                "logits": numbers(logits),
+                "names": [name for name, _ in model.named_parameters()],
+                "grads": {n: float(p.grad.double().abs().sum()) for n, p in model.named_parameters()},
+            }
+        optimizer.step()
+        losses.append(loss.item())
+    return {**out, "losses": losses}
+
+
 def main():
     given = dict(input_ids=TOKENS, attention_mask=MASK, token_type_ids=TYPES)
     masked = torch.where(MASK.bool() & (integers(5, [3, 8], 3) == 0), integers(6, [3, 8], 50), -100)
@@ -103,6 +128,7 @@ def main():
             ),
             "masked": {**bert(BertForMaskedLM, lambda m: m(**given).logits, masked), "labels": masked.flatten().tolist()},
             "gpt2": gpt2(),
+            "gpt2Classes": gpt2_classes(),
         },
     )
 
