@@ -109,9 +109,13 @@ const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060
 export function printable(value: unknown): string {
   const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? String(value));
   const cut = text.length > 200 ? `${text.slice(0, 200)}...` : text;
-  const escaped = cut.replace(UNPRINTABLE, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  const escaped = escapeControls(cut);
   return typeof value === 'string' ? `"${escaped}"` : escaped;
 }
+
+/** Text of ours with parts from a file in it, made safe to print. */
+export const escapeControls = (text: string): string =>
+  text.replace(UNPRINTABLE, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 
 /** The candidate nearest to `word` by edit distance, if it is near enough to be meant. */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {

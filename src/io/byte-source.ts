@@ -1,14 +1,14 @@
 /** Bytes at any position, of a file or of memory: what the weight parsers read from. */
 import { open } from 'node:fs/promises';
-import { DataError, printable } from '../base/errors.ts';
+import { DataError, escapeControls, printable } from '../base/errors.ts';
 import { ioError, readExactly } from './failure.ts';
 
 export interface ByteSource {
   /** The path, for errors. */
   readonly path: string;
   readonly size: number;
-  /** Exactly `length` bytes from `offset`, in memory of their own. @throws DataError FILE_TRUNCATED. */
-  read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** Exactly `length` bytes from `offset`, in memory of their own or `into` it. @throws DataError FILE_TRUNCATED. */
+  read(offset: number, length: number, into?: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /** A source over bytes already in memory. */
@@ -16,7 +16,7 @@ export function memorySource(bytes: Uint8Array, path = 'memory'): ByteSource {
   return {
     path,
     size: bytes.length,
-    async read(offset, length) {
+    async read(offset, length, into) {
       if (offset < 0 || length < 0 || offset + length > bytes.length)
         throw new DataError('FILE_TRUNCATED', `${printable(path)} ends at byte ${bytes.length}`, {
           file: path,
@@ -24,8 +24,9 @@ export function memorySource(bytes: Uint8Array, path = 'memory'): ByteSource {
           expected: offset + length,
           got: bytes.length,
         });
+      into?.set(bytes.subarray(offset, offset + length));
       // Not slice(): that of a Buffer shares memory.
-      return new Uint8Array(bytes.subarray(offset, offset + length));
+      return into ?? new Uint8Array(bytes.subarray(offset, offset + length));
     },
   };
 }
@@ -40,10 +41,10 @@ export async function withSource<T>(path: string, body: (source: ByteSource) => 
       return await body({
         path,
         size: stat.size,
-        async read(offset, length) {
+        async read(offset, length, into) {
           // Before the allocation: a length that a file claims must lie within it.
           if (offset + length > stat.size) await readExactly(handle, path, stat.size, 1);
-          return (await readExactly(handle, path, offset, length)) as Uint8Array<ArrayBuffer>;
+          return (await readExactly(handle, path, offset, length, into)) as Uint8Array<ArrayBuffer>;
         },
       });
     } finally {
@@ -64,8 +65,9 @@ export function malformed(
   extra: { tensor?: string; entry?: string; hint?: string; cause?: unknown } = {},
 ): never {
   const about = extra.tensor ?? extra.entry;
+  const found = escapeControls(`expected ${expected}, found ${got}`);
   const subject = about === undefined ? '' : ` ${extra.tensor ? 'tensor' : 'entry'} ${printable(about)}:`;
-  throw new DataError(code, `${printable(path)}:${subject} expected ${expected}, found ${got} (byte ${offset})`, {
+  throw new DataError(code, `${printable(path)}:${subject} ${found} (byte ${offset})`, {
     file: path,
     offset,
     expected,

@@ -15,6 +15,7 @@ export {
   type ReadOptions,
   readSafetensors,
   readSafetensorsHeader,
+  readSafetensorsSource,
   type Safetensors,
   type SafetensorsEntry,
   type SafetensorsHeader,

@@ -4,12 +4,12 @@
  * https://github.com/huggingface/safetensors#format
  */
 import { createHash } from 'node:crypto';
-import { type FileHandle, open } from 'node:fs/promises';
 import { byteSize, dtypes } from '../base/dtype.ts';
 import { DataError, printable, UnsupportedError } from '../base/errors.ts';
 import { MAX_ELEMENTS, sizeOf } from '../base/shape.ts';
 import { type WrittenFile, writeFileAtomic } from './atomic.ts';
-import { allocate, ioError, readExactly } from './failure.ts';
+import { type ByteSource, malformed, withSource } from './byte-source.ts';
+import { allocate } from './failure.ts';
 import { bytesOf, checkHostArray, type HostArray } from './host-array.ts';
 import { decodeUtf8, parseJson } from './json.ts';
 import { convert, isStored, type StoredDType, stored, storedNameOf } from './stored-dtype.ts';
@@ -47,35 +47,42 @@ export interface ReadOptions {
 
 /** Names, types and places without the data. @throws DataError, IoError. */
 export function readSafetensorsHeader(path: string): Promise<SafetensorsHeader> {
-  return withFile(path, async (handle, size) => (await readHeader(handle, path, size)).header);
+  return withSource(path, async (source) => (await readHeader(source)).header);
 }
 
 /**
  * All tensors of a file. F16 and BF16 arrive as f32; I8, I16, U16, U32 and I64 as i32 if every value fits.
  * @throws DataError with file, offset, expected and got; IoError; MemoryError.
  */
-export function readSafetensors(path: string, { only, sha256 }: ReadOptions = {}): Promise<Safetensors> {
-  return withFile(path, async (handle, size) => {
-    const { header, raw } = await readHeader(handle, path, size);
-    const hash = sha256 === undefined ? undefined : createHash('sha256').update(raw);
-    const tensors = new Map<string, HostArray>();
-    for (const [name, entry] of header.entries) {
-      const wanted = !only || only(name);
-      if (!wanted && !hash) continue;
-      const { array, bytes } = await readTensor(handle, path, name, entry);
-      hash?.update(bytes);
-      if (wanted) tensors.set(name, array());
-    }
-    const digest = hash?.digest('hex');
-    if (typeof sha256 === 'string' && digest !== sha256.toLowerCase())
-      throw new DataError('HASH_MISMATCH', `${printable(path)} is damaged: its sha256 is not the recorded one`, {
-        file: path,
-        offset: 0,
-        expected: sha256,
-        got: digest,
-      });
-    return { tensors, metadata: header.metadata, sha256: digest };
-  });
+export function readSafetensors(path: string, options: ReadOptions = {}): Promise<Safetensors> {
+  return withSource(path, (source) => readSafetensorsSource(source, options));
+}
+
+/** `readSafetensors` over any bytes. */
+export async function readSafetensorsSource(
+  source: ByteSource,
+  { only, sha256 }: ReadOptions = {},
+): Promise<Safetensors> {
+  const { path } = source;
+  const { header, raw } = await readHeader(source);
+  const hash = sha256 === undefined ? undefined : createHash('sha256').update(raw);
+  const tensors = new Map<string, HostArray>();
+  for (const [name, entry] of header.entries) {
+    const wanted = !only || only(name);
+    if (!wanted && !hash) continue;
+    const { array, bytes } = await readTensor(source, name, entry);
+    hash?.update(bytes);
+    if (wanted) tensors.set(name, array());
+  }
+  const digest = hash?.digest('hex');
+  if (typeof sha256 === 'string' && digest !== sha256.toLowerCase())
+    throw new DataError('HASH_MISMATCH', `${printable(path)} is damaged: its sha256 is not the recorded one`, {
+      file: path,
+      offset: 0,
+      expected: sha256,
+      got: digest,
+    });
+  return { tensors, metadata: header.metadata, sha256: digest };
 }
 
 /**
@@ -137,17 +144,18 @@ interface ReadHeader {
   raw: Uint8Array;
 }
 
-async function readHeader(handle: FileHandle, path: string, size: number): Promise<ReadHeader> {
+async function readHeader(source: ByteSource): Promise<ReadHeader> {
+  const { path, size } = source;
   littleEndian();
   if (size < 8) fail(path, 'SAFETENSORS_TRUNCATED', size, 'at least 8 bytes', `${size}`);
-  const prefix = await readExactly(handle, path, 0, 8);
+  const prefix = await source.read(0, 8);
   const claimed = Buffer.from(prefix.buffer).readBigUInt64LE(0);
   if (claimed > BigInt(limits.headerBytes))
     fail(path, 'SAFETENSORS_HEADER_SIZE', 0, `a header of at most ${limits.headerBytes} bytes`, `${claimed}`);
   const length = Number(claimed);
   if (length > size - 8)
     fail(path, 'SAFETENSORS_TRUNCATED', 0, `a header within the file's ${size} bytes`, `${length}`);
-  const raw = await readExactly(handle, path, 0, 8 + length);
+  const raw = await source.read(0, 8 + length);
   if (raw[8] !== 0x7b)
     fail(
       path,
@@ -234,18 +242,13 @@ interface ReadTensor {
 }
 
 // Each tensor is read into memory of its own, so data at an unaligned offset (older writers made such files) is no matter.
-async function readTensor(
-  handle: FileHandle,
-  path: string,
-  name: string,
-  entry: SafetensorsEntry,
-): Promise<ReadTensor> {
+async function readTensor(source: ByteSource, name: string, entry: SafetensorsEntry): Promise<ReadTensor> {
   const { type, shape, start, end } = entry;
   const { dtype, bytes: itemSize, direct } = stored[type];
   const length = end - start;
   const raw = allocate(() => new ArrayBuffer(length), length, `tensor ${printable(name)}`);
   const bytes = new Uint8Array(raw);
-  await readExactly(handle, path, start, length, bytes);
+  await source.read(start, length, bytes);
   const array = (): HostArray => {
     const { data, misfit } = direct
       ? {
@@ -255,26 +258,11 @@ async function readTensor(
       : convert(type, raw);
     if (misfit >= 0) {
       const expected = dtype === 'bool' ? '0 or 1' : 'an integer of 32 bits';
-      fail(path, 'SAFETENSORS_VALUE', start + misfit * itemSize, expected, 'another value', name);
+      fail(source.path, 'SAFETENSORS_VALUE', start + misfit * itemSize, expected, 'another value', name);
     }
     return { dtype, shape, data };
   };
   return { bytes, array };
-}
-
-async function withFile<T>(path: string, body: (handle: FileHandle, size: number) => Promise<T>): Promise<T> {
-  try {
-    const handle = await open(path, 'r');
-    try {
-      const stat = await handle.stat();
-      if (!stat.isFile()) throw Object.assign(new Error('not a file'), { code: 'EISDIR' });
-      return await body(handle, stat.size);
-    } finally {
-      await handle.close();
-    }
-  } catch (cause) {
-    throw ioError(cause, 'read', path);
-  }
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
@@ -284,14 +272,7 @@ const isCounts = (value: unknown): value is number[] =>
   Array.isArray(value) && value.every((d) => Number.isSafeInteger(d) && d >= 0);
 
 function fail(path: string, code: string, offset: number, expected: string, got: string, tensor?: string): never {
-  const subject = tensor === undefined ? '' : ` tensor ${printable(tensor)}:`;
-  throw new DataError(code, `${printable(path)}:${subject} expected ${expected}, found ${got} (byte ${offset})`, {
-    file: path,
-    offset,
-    expected,
-    got,
-    ...(tensor === undefined ? {} : { tensor }),
-  });
+  malformed(path, code, offset, expected, got, tensor === undefined ? {} : { tensor });
 }
 
 function littleEndian(): void {

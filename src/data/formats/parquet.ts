@@ -1,7 +1,7 @@
 /** Columns of a Parquet file as texts, a row group at a time. hyparquet decodes; sizes are checked against the file before. */
 import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
-import { CambiumError, DataError, nearest, printable } from '../../base/errors.ts';
+import { CambiumError, DataError, escapeControls, nearest, printable } from '../../base/errors.ts';
 import { type ByteSource, withSource } from '../../io/byte-source.ts';
 
 export interface ParquetRow {
@@ -14,13 +14,32 @@ export interface ParquetRow {
 // A row group is in memory at once; writers make them of 128 MiB at most by habit.
 const MAX_GROUP = 2 ** 30;
 
+/** Opens the file for as long as `body` runs: between two row groups nothing is held open. */
+type OpenSource = <T>(body: (source: ByteSource) => Promise<T>) => Promise<T>;
+
 /** @throws DataError PARQUET_INVALID, COLUMN_MISSING, COLUMN_TYPE; IoError. */
-export async function* readParquet(file: string, columns: readonly string[]): AsyncGenerator<ParquetRow, void, void> {
-  const metadata = await withSource(file, (source) => open(source, columns));
+export function readParquet(file: string, columns: readonly string[]): AsyncGenerator<ParquetRow, void, void> {
+  return rowsOf(file, (body) => withSource(file, body), columns);
+}
+
+/** `readParquet` over any bytes. */
+export function readParquetSource(
+  source: ByteSource,
+  columns: readonly string[],
+): AsyncGenerator<ParquetRow, void, void> {
+  return rowsOf(source.path, (body) => body(source), columns);
+}
+
+async function* rowsOf(
+  file: string,
+  opened: OpenSource,
+  columns: readonly string[],
+): AsyncGenerator<ParquetRow, void, void> {
+  const metadata = await opened((source) => open(source, columns));
   let rowStart = 0;
   for (const group of metadata.row_groups) {
     const rowEnd = rowStart + Number(group.num_rows);
-    const rows = await withSource(file, async (source) => {
+    const rows = await opened(async (source) => {
       const { size } = source;
       if (size !== metadata.size) invalid(file, size, 'the file that was opened', 'one of another size');
       return guarded(file, () =>
@@ -61,6 +80,11 @@ async function open(source: ByteSource, columns: readonly string[]): Promise<Ope
   if (!(await magic(size - 4)))
     invalid(path, size, 'PAR1 at the end', 'other bytes', { hint: 'the file is cut off: fetch it again' });
   const metadata = await guarded(path, () => parquetMetadataAsync(bufferOf(source)));
+  // In damaged metadata any field may be missing.
+  return guarded(path, async () => checked(metadata, columns, path, size));
+}
+
+function checked(metadata: FileMetaData, columns: readonly string[], path: string, size: number): Opened {
   const top = metadata.schema[0]?.num_children ?? 0;
   const names = namesOf(metadata.schema, top);
   for (const name of columns)
@@ -82,7 +106,12 @@ async function open(source: ByteSource, columns: readonly string[]): Promise<Ope
       const start = Number(meta.dictionary_page_offset ?? meta.data_page_offset);
       const length = Number(meta.total_compressed_size);
       if (!(start >= 4 && length >= 0 && start + length <= size))
-        invalid(path, start, `column ${printable(name)} within ${size} bytes`, `one that ends at ${start + length}`);
+        invalid(
+          path,
+          Math.min(Math.max(start, 0) || 0, size),
+          `column ${printable(name)} within ${size} bytes`,
+          `one that ends at ${start + length}`,
+        );
       bytes += Number(meta.total_uncompressed_size);
     }
     if (bytes > MAX_GROUP || Number(num_rows) > MAX_GROUP || Number(num_rows) < 0)
@@ -118,7 +147,8 @@ async function guarded<T>(file: string, body: () => Promise<T>): Promise<T> {
   } catch (cause) {
     if (cause instanceof CambiumError) throw cause;
     const { message } = cause as Error;
-    throw new DataError('PARQUET_INVALID', `${printable(file)} cannot be read as Parquet: ${message}`, { file, cause });
+    const text = `${printable(file)} cannot be read as Parquet: ${escapeControls(message.slice(0, 300))}`;
+    throw new DataError('PARQUET_INVALID', text, { file, cause });
   }
 }
 

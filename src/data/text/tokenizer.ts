@@ -4,7 +4,7 @@
  * pipelines.ts, several times faster.
  */
 import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
-import { ArgumentError, DataError, printable } from '../../base/errors.ts';
+import { ArgumentError, DataError, escapeControls, printable } from '../../base/errors.ts';
 import type { Json } from '../../io/json.ts';
 import { type Encoding, padEncodings, type TokenBatch } from './encoding.ts';
 import { bertSplit, byteLevelSplit, type Split } from './pipelines.ts';
@@ -92,7 +92,7 @@ export class Tokenizer {
       this.#split('a Z0.\u00e9 \u4e2d');
     } catch (cause) {
       if (cause instanceof DataError) throw cause;
-      const { message } = cause as Error;
+      const message = escapeControls((cause as Error).message.slice(0, 300));
       throw new DataError('TOKENIZER_INVALID', `${printable(file ?? 'tokenizer.json')} cannot be used: ${message}`, {
         file,
         cause,
