@@ -8,7 +8,7 @@ import type { HostArray } from '../io/host-array.ts';
 import { type Dataset, describeSample, type ImageSample, idOf, type Sample } from './dataset.ts';
 import type { ImageSize, ImageU8 } from './image.ts';
 import { HostPipeline } from './pipeline.ts';
-import { batchCount, bucketedOrder, epochOrder } from './sampler.ts';
+import { batchCount, bucketedOrder, epochOrder, weightedOrder } from './sampler.ts';
 import { type Feature, fieldNames, type Label, reservedFields, type Schema } from './schema.ts';
 import { type TextCollateOptions, TextCollator, type TokenField, textFields, tokenFields } from './text/collate.ts';
 import type { Encoding } from './text/encoding.ts';
@@ -29,6 +29,8 @@ export interface LoaderOptions {
   batchSize: number;
   /** false unless told. */
   shuffle?: boolean;
+  /** One a sample: an epoch draws as many samples as there are, with replacement, by these weights. Needs `shuffle`. */
+  weights?: ArrayLike<number>;
   /** Names the order and every augmentation; 0 unless told. */
   seed?: number;
   /** All of the model's transforms; the loader runs those of the host stage. Leave random ones out for evaluation. */
@@ -61,6 +63,7 @@ export class DataLoader<S = ImageSample> {
   /** What the graph must still do to each image field, and the sizes before and after. */
   readonly pipelines: Readonly<Record<string, CheckedPipeline>>;
   readonly #prefetch: number;
+  readonly #weights: ArrayLike<number> | undefined;
   readonly #fields: readonly Field[];
   readonly #text: TextCollator | undefined;
   #lengths: Promise<Int32Array> | undefined;
@@ -75,6 +78,7 @@ export class DataLoader<S = ImageSample> {
       dropLast = false,
       prefetch = 2,
       views = 1,
+      weights,
     } = options;
     checkInteger('batchSize', batchSize, 1, 2 ** 24);
     checkInteger('seed', seed, 0, Number.MAX_SAFE_INTEGER);
@@ -86,6 +90,13 @@ export class DataLoader<S = ImageSample> {
     this.batchSize = batchSize;
     this.seed = seed;
     this.shuffle = shuffle;
+    if (weights && (!shuffle || weights.length !== dataset.length))
+      throw new ArgumentError(
+        'LOADER_OPTION',
+        shuffle ? `${weights.length} weights for ${dataset.length} samples` : 'weights need shuffle: true',
+        { field: 'weights', expected: dataset.length, got: weights.length },
+      );
+    this.#weights = weights;
     this.length = batchCount(dataset.length, batchSize, dropLast);
     if (this.length === 0)
       throw new ArgumentError(
@@ -155,9 +166,11 @@ export class DataLoader<S = ImageSample> {
 
   async #order(epoch: number): Promise<Int32Array> {
     const { shuffle, seed, batchSize } = this;
-    if (!this.#text?.options.bucketed) return epochOrder(this.dataset.length, seed, epoch, shuffle);
+    const weights = this.#weights;
+    if (!this.#text?.options.bucketed)
+      return weights ? weightedOrder(weights, seed, epoch) : epochOrder(this.dataset.length, seed, epoch, shuffle);
     this.#lengths ??= this.#measure(this.#text);
-    return bucketedOrder(await this.#lengths, batchSize, { seed, epoch, shuffle });
+    return bucketedOrder(await this.#lengths, batchSize, { seed, epoch, shuffle, weights });
   }
 
   /** Tokens of every sample: buckets need them, and the batches later. */

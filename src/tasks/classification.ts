@@ -1,12 +1,18 @@
 /** What every single-label classification shares, whatever the model reads: checks, loss, measurement, named answers. */
-import { ArgumentError, DataError, formatShape, NumericError, ShapeError } from '../base/index.ts';
+import { ArgumentError, DataError, formatShape, NumericError, printable, ShapeError } from '../base/index.ts';
 import type { LabelledBatch } from '../data/index.ts';
+import type { HostArray } from '../io/index.ts';
 import { crossEntropy, type Module, softmax } from '../nn/index.ts';
-import { type Tensor, tensor } from '../tensor/index.ts';
+import { embedding, scalar, type Tensor, tensor } from '../tensor/index.ts';
 import type { Prediction, Task } from './task.ts';
 
 /** A task whose model gives logits (N, classes). `I` is what the model needs of a batch. */
 export interface Classification<I> extends Task<I & LabelledBatch> {
+  /**
+   * The training loss of logits (N, classes). With `lambda`, each picture is mixed of itself and, by 1 - lambda, of its counterpart
+   * from the batch's other end: lambda CE(y, label) + (1 - lambda) CE(y, label reversed).
+   */
+  lossOf(logits: Tensor, batch: LabelledBatch, lambda?: number): Tensor;
   /** Logits (N, classes) in evaluation mode. */
   logits(model: Module, batch: I): Tensor;
   /** Answers with names and probabilities, most likely first in `top` (`topK` of them, 5 unless told). */
@@ -18,6 +24,8 @@ export interface ClassificationOptions<I> {
   readonly classes: readonly string[];
   /** Of the training loss; evaluation measures without. Default 0. */
   readonly labelSmoothing?: number;
+  /** Of the training loss, one a class: what a class counts. The mean is weighted, as PyTorch's. */
+  readonly classWeights?: readonly number[];
   /** The model's answer, in whichever mode it is. */
   readonly forward: (model: Module, batch: I) => Tensor;
 }
@@ -25,12 +33,14 @@ export interface ClassificationOptions<I> {
 /** @throws ArgumentError CLASSES_INVALID. */
 export function classification<I>(options: ClassificationOptions<I>): Classification<I> {
   const { name, classes, labelSmoothing = 0 } = options;
+  const { classWeights } = options;
   if (classes.length < 2 || new Set(classes).size !== classes.length)
     throw new ArgumentError(
       'CLASSES_INVALID',
       `classification needs at least two distinct classes, got ${classes.length}`,
       { field: 'classes', got: classes.slice(0, 20) },
     );
+  if (classWeights) checkWeights(classWeights, classes);
   const forward = (model: Module, batch: I): Tensor => {
     const y = options.forward(model, batch);
     if (y.rank !== 2 || y.shape[1] !== classes.length)
@@ -47,12 +57,24 @@ export function classification<I>(options: ClassificationOptions<I>): Classifica
   };
   const logits = (model: Module, batch: I): Tensor => forward(model.eval(), batch);
 
+  const lossOf = (y: Tensor, batch: LabelledBatch, lambda?: number): Tensor => {
+    const target = labelTensor(batch, classes);
+    const of = (label: Tensor): Tensor => weightedLoss(y, label, batch, { labelSmoothing, classWeights });
+    // A program input: every batch has another.
+    const share = lambda === undefined ? undefined : scalar(lambda);
+    return share
+      ? of(target)
+          .mul(share)
+          .add(of(target.flip(0)).mul(share.neg().add(1)))
+      : of(target);
+  };
+
   return {
     name,
     classes,
     logits,
-    loss: (model, batch) =>
-      crossEntropy(forward(model.train(), batch), labelTensor(batch, classes), { labelSmoothing }),
+    lossOf,
+    loss: (model, batch) => lossOf(forward(model.train(), batch), batch),
     evaluate: (model, batch) => {
       const y = logits(model, batch);
       // Without smoothing: the measure, not the trick.
@@ -71,6 +93,52 @@ export function classification<I>(options: ClassificationOptions<I>): Classifica
       );
     },
   };
+}
+
+/** Weighted by class, and by the batch's own `weight` (N) where it has one: sum w_i l_i / sum w_i. */
+function weightedLoss(
+  y: Tensor,
+  label: Tensor,
+  batch: LabelledBatch,
+  { labelSmoothing, classWeights }: { labelSmoothing: number; classWeights: readonly number[] | undefined },
+): Tensor {
+  const perClass = classWeights && tensor([...classWeights]);
+  const own = sampleWeights(batch);
+  const options = { labelSmoothing, ...(perClass && { classWeights: perClass }) };
+  if (!own) return crossEntropy(y, label, options);
+  const each = crossEntropy(y, label, { ...options, reduction: 'none' }).mul(own);
+  const counted = perClass ? embedding(perClass.reshape(-1, 1), label).reshape(-1).mul(own) : own;
+  return each.sum().div(counted.sum());
+}
+
+function sampleWeights(batch: LabelledBatch): Tensor | undefined {
+  const { weight } = batch as { weight?: HostArray };
+  if (!weight) return undefined;
+  const bad = (weight.data as Float32Array).findIndex((w) => !(w >= 0 && Number.isFinite(w)));
+  if (bad >= 0)
+    throw new DataError('WEIGHT_INVALID', `sample ${batch.ids?.[bad] ?? bad} has weight ${weight.data[bad]}`, {
+      field: 'weight',
+      sample: batch.ids?.[bad] ?? bad,
+      expected: 'a number of at least 0',
+      got: weight.data[bad],
+    });
+  return tensor(weight.data, { shape: [batch.size] });
+}
+
+function checkWeights(weights: readonly number[], classes: readonly string[]): void {
+  const bad = weights.findIndex((w) => !(w > 0 && Number.isFinite(w)));
+  if (weights.length === classes.length && bad < 0) return;
+  throw new ArgumentError(
+    'CLASS_WEIGHTS_INVALID',
+    bad < 0
+      ? `${weights.length} class weights for ${classes.length} classes`
+      : `class ${printable(classes[bad] ?? String(bad))} has weight ${weights[bad]}`,
+    {
+      field: 'classWeights',
+      expected: `${classes.length} numbers above 0`,
+      got: bad < 0 ? weights.length : weights[bad],
+    },
+  );
 }
 
 /** Class indices as a tensor, checked where they are still known: a wrong one must not reach the loss. */

@@ -4,6 +4,7 @@ import type { Batch, Transform } from '../data/index.ts';
 import { LUMA } from '../data/index.ts';
 import { type Tensor, tensor } from '../tensor/index.ts';
 import { type Classification, classification } from './classification.ts';
+import type { Mixing } from './mixing.ts';
 
 export interface ImageClassificationOptions {
   /** Names in the order of the model's outputs. */
@@ -12,6 +13,10 @@ export interface ImageClassificationOptions {
   transforms?: readonly Transform[];
   /** Of the training loss; evaluation measures without. */
   labelSmoothing?: number;
+  /** Of the training loss, one a class. */
+  classWeights?: readonly number[];
+  /** Mixes the pictures of each training batch. */
+  mixing?: Mixing;
 }
 
 type ImageBatch = Pick<Batch, 'image'>;
@@ -22,14 +27,19 @@ export interface ImageClassification extends Classification<ImageBatch> {
 }
 
 export function imageClassification(options: ImageClassificationOptions): ImageClassification {
-  const { transforms = [], ...rest } = options;
+  const { transforms = [], mixing, ...rest } = options;
   const input = (batch: ImageBatch): Tensor => imageInput(batch, transforms);
   const shared = classification<ImageBatch>({
     ...rest,
     name: 'image-classification',
     forward: (model, batch) => model.forward(input(batch)),
   });
-  return { ...shared, input };
+  if (!mixing) return { ...shared, input };
+  const loss: ImageClassification['loss'] = (model, batch) => {
+    const { x, lambda } = mixing.mix(input(batch), batch);
+    return shared.lossOf(model.train().forward(x), batch, lambda);
+  };
+  return { ...shared, input, loss };
 }
 
 /** u8 pictures (N, C, H, W) -> f32, /255, then the graph transforms. f32 pictures are taken as scaled already. */

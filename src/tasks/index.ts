@@ -2,6 +2,7 @@ export { type Classification, classification } from './classification.ts';
 export * from './generative.ts';
 export * from './image-classification.ts';
 export * from './language-modeling.ts';
+export * from './mixing.ts';
 export * from './naive-bayes.ts';
 export * from './objective.ts';
 export * from './self-supervised.ts';

@@ -22,6 +22,8 @@ export interface TextClassificationOptions {
   classes: readonly string[];
   /** Of the training loss; evaluation measures without. */
   labelSmoothing?: number;
+  /** Of the training loss, one a class. */
+  classWeights?: readonly number[];
 }
 
 export interface TextClassification extends Classification<TokenBatch> {

@@ -4,9 +4,10 @@ import { describeSchema, type TextCollateOptions, type Transform } from '../data
 import type { Json } from '../io/index.ts';
 import { type LoraOptions, type Module, resolveLora } from '../nn/index.ts';
 import { Ema, type EmaOptions } from '../optim/index.ts';
-import type { Task } from '../tasks/index.ts';
+import { Mixing, type Task } from '../tasks/index.ts';
 import { autocast, type Precision, planAndDiscard } from '../tensor/index.ts';
 import { adapt, settleAdapter } from './adapter.ts';
+import { type Balance, balanceOf, type ClassWeights } from './balance.ts';
 import { inMemory, inStore, type MemoryCheckpointing, restoreCheckpoint, restoreWeights } from './checkpointing.ts';
 import { type Evaluation, evaluate, majorityBaseline } from './evaluate.ts';
 import type { Listener, Measures } from './events.ts';
@@ -58,6 +59,14 @@ export interface FineTuneOptions {
   /** Averages of the weights, which are measured and saved in their place. */
   ema?: EmaOptions;
   labelSmoothing?: number;
+  /** What a class counts in the training loss. Evaluation counts every sample the same. */
+  classWeights?: ClassWeights;
+  /** 'balanced' draws samples with replacement, each class as often; 'shuffled', the default, each sample once an epoch. */
+  sampler?: 'shuffled' | 'balanced';
+  /** Training pictures are mixed in pairs, and so are their labels: alpha 0.2 unless told. Both: one of them a batch. */
+  mixup?: { alpha?: number } | undefined;
+  /** Rectangles of training pictures are exchanged in pairs: alpha 1 unless told. */
+  cutmix?: { alpha?: number } | undefined;
   /** 'bf16': the products and convolutions of training under `autocast`; evaluation stays fp32, the default. */
   precision?: Precision;
   selectBy?: { metric: 'accuracy' | 'loss'; mode?: 'max' | 'min' };
@@ -121,7 +130,8 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
   const init = options.init && !options.checkpoints?.resumeFrom ? await initialise(model, options.init) : undefined;
   if (init) for (const listener of options.listeners ?? []) await listener({ type: 'init', report: init });
   const origin = init ? withLineage(options.origin, init.lineage) : options.origin;
-  const { end, task, plan, evalBatchSize, preprocessing, restoreBest } = await train(options);
+  const balance = await balanceOf(data.train, options);
+  const { end, task, plan, evalBatchSize, preprocessing, restoreBest } = await train({ ...options, balance });
   await restoreBest();
   if (options.lora) await settleAdapter(model, saveTo, options.init?.weights);
 
@@ -166,6 +176,8 @@ export const withLineage = (origin: Json | undefined, lineage: WeightsLineage): 
 
 /** With what reads data of another kind than labelled samples: see pretrain.ts. */
 export interface TrainOptions extends FineTuneOptions {
+  /** What `classWeights` and `sampler` come to; planning does without. */
+  balance?: Balance;
   inputs?: Inputs;
   /** Measures the validation part. */
   measure?: (batchSize: number, stop: () => boolean) => Promise<Measures | undefined>;
@@ -238,7 +250,10 @@ export async function train(options: TrainOptions) {
 function headOnly(options: TrainOptions, prepared: ReturnType<typeof prepare>, emit: Listener, done: number) {
   const { model, data, transforms = [], batchSize = 32, featureCache = 'auto', signals } = options;
   // Inputs of another kind draw their own randomness, such as masks.
-  if (featureCache === 'off' || options.inputs || options.measure) return undefined;
+  // The same holds for mixed pictures; and cached rows are read in an order of their own.
+  const { balance, mixup, cutmix } = options;
+  if (featureCache === 'off' || options.inputs || options.measure || mixup || cutmix || balance?.weights)
+    return undefined;
   if (featureCache !== 'auto')
     throw new ArgumentError('OPTION_INVALID', `featureCache: expected auto or off, found ${String(featureCache)}`, {
       field: 'featureCache',
@@ -307,7 +322,9 @@ export function prepare(options: TrainOptions) {
   // The most that will train at once is what is planned.
   const trainable = new Trainable(model, options, Math.max(1, epochs));
   const schema = data.train.schema;
-  const inputs = options.inputs ?? inputsOf(data.train, options);
+  const { mixup, cutmix } = options;
+  const mixing = mixup || cutmix ? new Mixing({ mixup, cutmix, seed }) : undefined;
+  const inputs = options.inputs ?? inputsOf(data.train, { ...options, mixing });
   const { task, preprocessing, zeroBatch, sampleBytes } = inputs;
   const loader = inputs.loader({ batchSize, seed });
   const named = model.namedParameters();

@@ -15,7 +15,8 @@ import {
   validateTransforms,
   withoutRandom,
 } from '../data/index.ts';
-import { imageClassification, type Task, textClassification } from '../tasks/index.ts';
+import { imageClassification, type Mixing, type Task, textClassification } from '../tasks/index.ts';
+import type { Balance } from './balance.ts';
 
 /** Samples of any kind with a class. */
 export type Samples = Dataset<{ readonly label: number }>;
@@ -49,6 +50,9 @@ export interface InputOptions {
   readonly transforms?: readonly Transform[];
   readonly text?: TextCollateOptions;
   readonly labelSmoothing?: number;
+  /** Of classes and samples, in training. */
+  readonly balance?: Balance | undefined;
+  readonly mixing?: Mixing | undefined;
   /** In place of classification over the data's classes. */
   readonly task?: Task;
 }
@@ -75,13 +79,23 @@ export function evaluationLoader(
   });
 }
 
-function imageInputs(train: Samples, { transforms = [], labelSmoothing = 0, task }: InputOptions): Inputs {
+function imageInputs(train: Samples, options: InputOptions): Inputs {
+  const { transforms = [], labelSmoothing = 0, task, balance = {}, mixing } = options;
+  const { classWeights, weights } = balance;
   const { schema } = train;
   const { graph, modelSize, hostSize } = validateTransforms(transforms, schema);
   const { height, width, channels } = hostSize;
   const sampleBytes = height * width * channels;
   return {
-    task: task ?? imageClassification({ classes: classNames(schema), transforms: graph, labelSmoothing }),
+    task:
+      task ??
+      imageClassification({
+        classes: classNames(schema),
+        transforms: graph,
+        labelSmoothing,
+        ...(classWeights && { classWeights }),
+        ...(mixing && { mixing }),
+      }),
     preprocessing: { image: imageFeature(schema), transforms },
     size: `${modelSize.channels}x${modelSize.height}x${modelSize.width}`,
     sampleBytes,
@@ -89,17 +103,23 @@ function imageInputs(train: Samples, { transforms = [], labelSmoothing = 0, task
       ...emptyBatch(size),
       image: { dtype: 'u8', shape: [size, channels, height, width], data: new Uint8Array(size * sampleBytes) },
     }),
-    loader: ({ batchSize, seed }) => new DataLoader(train, { batchSize, shuffle: true, seed, transforms }),
+    loader: ({ batchSize, seed }) =>
+      new DataLoader(train, { batchSize, shuffle: true, seed, transforms, ...(weights && { weights }) }),
   };
 }
 
-function textInputs(train: Samples, text: TextCollateOptions, { labelSmoothing = 0, task }: InputOptions): Inputs {
+function textInputs(train: Samples, text: TextCollateOptions, options: InputOptions): Inputs {
+  const { labelSmoothing = 0, task, balance = {}, mixing } = options;
+  const { classWeights, weights } = balance;
+  if (mixing) throw new UnsupportedError('MIXING_TEXT', 'mixup and cutmix mix pictures, not texts', { field: 'mixup' });
   const { schema } = train;
   const pair = textFields(schema).length > 1;
   const { bucketed = true } = text;
   const steps = longest(train, text);
   return {
-    task: task ?? textClassification({ classes: classNames(schema), labelSmoothing }),
+    task:
+      task ??
+      textClassification({ classes: classNames(schema), labelSmoothing, ...(classWeights && { classWeights }) }),
     preprocessing: { text, pair },
     size: `up to ${steps} tokens of ${text.tokenizer.vocabSize}`,
     sampleBytes: 3 * 4 * steps,
@@ -117,7 +137,13 @@ function textInputs(train: Samples, text: TextCollateOptions, { labelSmoothing =
       } as LabelledBatch;
     },
     loader: ({ batchSize, seed }) =>
-      new DataLoader(train, { batchSize, shuffle: true, seed, text: { ...text, bucketed } }),
+      new DataLoader(train, {
+        batchSize,
+        shuffle: true,
+        seed,
+        text: { ...text, bucketed },
+        ...(weights && { weights }),
+      }),
   };
 }
 

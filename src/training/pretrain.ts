@@ -25,7 +25,9 @@ import { savePretrained } from './pretrained-folder.ts';
 /** Texts for masked-lm and causal-lm, pictures for the others. */
 export type Unlabelled = UnlabelledTexts | UnlabelledPictures;
 
-export interface PretrainOptions extends Omit<FineTuneOptions, 'data' | 'task' | 'labelSmoothing' | 'evalBatchSize'> {
+type ForLabels = 'labelSmoothing' | 'classWeights' | 'sampler' | 'mixup' | 'cutmix';
+
+export interface PretrainOptions extends Omit<FineTuneOptions, 'data' | 'task' | ForLabels | 'evalBatchSize'> {
   objective: ObjectiveName;
   /** Samples without labels; validation is measured after every epoch. */
   data: { train: Unlabelled; validation?: Unlabelled };

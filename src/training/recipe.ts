@@ -301,6 +301,15 @@ export const recipeSchema = z.strictObject({
   /** Averaged weights for evaluation and saving; decay 0.999 unless told. */
   ema: z.strictObject({ decay: fraction.max(0.9999999).default(0.999), warmup: z.boolean().default(false) }).optional(),
   labelSmoothing: z.number().min(0).max(0.999).default(0),
+  /** What a class counts in the training loss: balanced, numbers in the order of the classes, or by name. */
+  classWeights: z
+    .union([z.literal('balanced'), z.array(z.number().positive()).min(2), z.record(z.string(), z.number().positive())])
+    .optional(),
+  /** balanced: draws with replacement, each class as often. */
+  sampler: z.enum(['shuffled', 'balanced']).optional(),
+  /** Of pictures: training samples are mixed in pairs. */
+  mixup: z.strictObject({ alpha: z.number().positive().max(1000).default(0.2) }).optional(),
+  cutmix: z.strictObject({ alpha: z.number().positive().max(1000).default(1) }).optional(),
   /** Which epoch's weights are kept. */
   selectBy: z
     .strictObject({ metric: z.enum(['accuracy', 'loss']), mode: z.enum(['max', 'min']).optional() })

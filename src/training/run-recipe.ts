@@ -264,7 +264,7 @@ function classificationOptions(data: RunData, init?: OpenedInit): FineTuneOption
   const given: Record<string, unknown> = { ...modelEntry(architecture.name).defaults, ...architecture };
   const positions = given.maxPositionEmbeddings ?? given.nPositions;
   const { optimizer, schedule, epochs, batchSize, evalBatchSize, accumulate, clip, labelSmoothing, precision } = recipe;
-  const { freeze, unfreeze, freezeBatchNorm, ema, lora } = recipe;
+  const { freeze, unfreeze, freezeBatchNorm, ema, lora, classWeights, sampler, mixup, cutmix } = recipe;
   return {
     model: module,
     architecture,
@@ -284,6 +284,10 @@ function classificationOptions(data: RunData, init?: OpenedInit): FineTuneOption
     freezeBatchNorm,
     lora,
     ema,
+    classWeights,
+    sampler,
+    mixup,
+    cutmix,
     labelSmoothing,
     precision,
     memoryLimit: recipe.memoryLimit,
