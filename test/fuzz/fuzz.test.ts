@@ -3,7 +3,7 @@ import { fuzz } from './run.ts';
 import { makeTarget, targetNames } from './targets.ts';
 
 // `npm run fuzz` runs as many as wanted.
-test.each(targetNames.filter((name) => name !== 'parquet'))(
+test.each(targetNames)(
   '%s: mutated files are read, or refused by a typed error, in little time and memory',
   async (name) => {
     const target = await makeTarget(name);

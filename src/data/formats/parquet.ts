@@ -1,8 +1,16 @@
 /** Columns of a Parquet file as texts, a row group at a time. hyparquet decodes; sizes are checked against the file before. */
-import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
-import { compressors } from 'hyparquet-compressors';
+import {
+  type AsyncBuffer,
+  type Compressors,
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetReadObjects,
+} from 'hyparquet';
+import { compressors, decompressZstd } from 'hyparquet-compressors';
 import { CambiumError, DataError, escapeControls, nearest, printable } from '../../base/errors.ts';
 import { type ByteSource, withSource } from '../../io/byte-source.ts';
+import { checkFooter, checkGroups, checkPages } from './parquet-check.ts';
+import { boundedZstd } from './zstd-frame.ts';
 
 export interface ParquetRow {
   /** Of the columns asked for, in that order; undefined where null. */
@@ -11,8 +19,10 @@ export interface ParquetRow {
   readonly row: number;
 }
 
-// A row group is in memory at once; writers make them of 128 MiB at most by habit.
-const MAX_GROUP = 2 ** 30;
+const bounded: Compressors = {
+  ...compressors,
+  ZSTD: (input, length) => decompressZstd(boundedZstd(input, length)),
+};
 
 /** Opens the file for as long as `body` runs: between two row groups nothing is held open. */
 type OpenSource = <T>(body: (source: ByteSource) => Promise<T>) => Promise<T>;
@@ -42,6 +52,7 @@ async function* rowsOf(
     const rows = await opened(async (source) => {
       const { size } = source;
       if (size !== metadata.size) invalid(file, size, 'the file that was opened', 'one of another size');
+      await checkPages(group, chosen(columns), source);
       return guarded(file, () =>
         parquetReadObjects({
           file: bufferOf(source),
@@ -49,7 +60,7 @@ async function* rowsOf(
           columns: [...columns],
           rowStart,
           rowEnd,
-          compressors,
+          compressors: bounded,
           utf8: false,
         }),
       );
@@ -79,12 +90,14 @@ async function open(source: ByteSource, columns: readonly string[]): Promise<Ope
   if (size < 12 || !(await magic(0))) invalid(path, 0, 'PAR1 at the beginning', 'other bytes');
   if (!(await magic(size - 4)))
     invalid(path, size, 'PAR1 at the end', 'other bytes', { hint: 'the file is cut off: fetch it again' });
+  await checkFooter(source);
   const metadata = await guarded(path, () => parquetMetadataAsync(bufferOf(source)));
   // In damaged metadata any field may be missing.
-  return guarded(path, async () => checked(metadata, columns, path, size));
+  return guarded(path, async () => checked(metadata, columns, source));
 }
 
-function checked(metadata: FileMetaData, columns: readonly string[], path: string, size: number): Opened {
+function checked(metadata: FileMetaData, columns: readonly string[], source: ByteSource): Opened {
+  const { path, size } = source;
   const top = metadata.schema[0]?.num_children ?? 0;
   const names = namesOf(metadata.schema, top);
   for (const name of columns)
@@ -98,27 +111,11 @@ function checked(metadata: FileMetaData, columns: readonly string[], path: strin
         hint: near === undefined ? `it has ${names.slice(0, 20).join(', ')}` : `did you mean ${near}?`,
       });
     }
-  for (const { columns: chunks, num_rows } of metadata.row_groups) {
-    let bytes = 0;
-    for (const { meta_data: meta } of chunks) {
-      const name = meta?.path_in_schema[0];
-      if (!meta || (columns.length > 0 && !columns.includes(name ?? ''))) continue;
-      const start = Number(meta.dictionary_page_offset ?? meta.data_page_offset);
-      const length = Number(meta.total_compressed_size);
-      if (!(start >= 4 && length >= 0 && start + length <= size))
-        invalid(
-          path,
-          Math.min(Math.max(start, 0) || 0, size),
-          `column ${printable(name)} within ${size} bytes`,
-          `one that ends at ${start + length}`,
-        );
-      bytes += Number(meta.total_uncompressed_size);
-    }
-    if (bytes > MAX_GROUP || Number(num_rows) > MAX_GROUP || Number(num_rows) < 0)
-      invalid(path, 0, `row groups of at most ${MAX_GROUP} bytes`, `one of ${bytes} bytes and ${num_rows} rows`);
-  }
+  checkGroups(metadata.row_groups, chosen(columns), source);
   return { file: metadata, row_groups: metadata.row_groups, names, size };
 }
+
+const chosen = (columns: readonly string[]) => (name: string) => columns.length === 0 || columns.includes(name);
 
 /** The direct children of the root; what lies below a nested column is passed over. */
 function namesOf(schema: FileMetaData['schema'], top: number): string[] {
