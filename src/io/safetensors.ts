@@ -67,13 +67,15 @@ export async function readSafetensorsSource(
   const { header, raw } = await readHeader(source);
   const hash = sha256 === undefined ? undefined : createHash('sha256').update(raw);
   const tensors = new Map<string, HostArray>();
-  for (const [name, entry] of header.entries) {
-    const wanted = !only || only(name);
-    if (!wanted && !hash) continue;
-    const { array, bytes } = await readTensor(source, name, entry);
-    hash?.update(bytes);
-    if (wanted) tensors.set(name, array());
-  }
+  const wanted = [...header.entries].filter(([name]) => hash || !only || only(name));
+  await ahead(
+    wanted,
+    ([name, entry]) => readTensor(source, name, entry),
+    ([name], { array, bytes }) => {
+      hash?.update(bytes);
+      if (!only || only(name)) tensors.set(name, array());
+    },
+  );
   const digest = hash?.digest('hex');
   if (typeof sha256 === 'string' && digest !== sha256.toLowerCase())
     throw new DataError('HASH_MISMATCH', `${printable(path)} is damaged: its sha256 is not the recorded one`, {
@@ -234,6 +236,23 @@ function parseEntry(name: string, row: unknown, path: string, dataStart: number,
       'SAFETENSORS_SHAPE',
     );
   return { type: dtype, shape, start: dataStart + begin, end: dataStart + end };
+}
+
+/** Reads in flight: one is copied by the system while the one before is converted or hashed. */
+const AHEAD = 3;
+
+/** `take` in order what `fetch` gives for each, with a few fetched ahead. */
+async function ahead<T, R>(list: readonly T[], fetch: (item: T) => Promise<R>, take: (item: T, got: R) => void) {
+  const flight: Promise<R>[] = [];
+  try {
+    for (let next = 0, done = 0; done < list.length; done++) {
+      while (next < list.length && next < done + AHEAD) flight.push(fetch(list[next++] as T));
+      take(list[done] as T, await (flight.shift() as Promise<R>));
+    }
+  } finally {
+    // The file is closed only when nobody reads it any more.
+    await Promise.allSettled(flight);
+  }
 }
 
 interface ReadTensor {
