@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
+import { parquetWriteBuffer } from 'hyparquet-writer';
 import { readParquetSource } from '../../src/data/formats/parquet.ts';
 import { parseTar } from '../../src/data/formats/tar.ts';
 import { parseIdx, parseTokenizer } from '../../src/data/index.ts';
@@ -284,7 +285,15 @@ function sealed(header: Buffer): Buffer {
 }
 
 function parquet(): FuzzTarget {
-  const seeds = [read('text/reviews.parquet'), read('text/snappy.parquet')];
+  // Without compression, so that changes reach levels, dictionaries and values.
+  const plain = parquetWriteBuffer({
+    codec: 'UNCOMPRESSED',
+    columnData: [
+      { name: 'text', data: ['a', null, 'b', 'b', 'a long text', null, 'b', 'a'], type: 'STRING' },
+      { name: 'label', data: [1, 2, 2, 2, 1, 2, 1, 1], type: 'INT32' },
+    ],
+  });
+  const seeds = [read('text/reviews.parquet'), read('text/snappy.parquet'), new Uint8Array(plain)];
   return {
     name: 'parquet',
     weights: false,

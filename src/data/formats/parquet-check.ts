@@ -3,8 +3,10 @@
  * places of column chunks, the sizes and counts of pages. https://parquet.apache.org/docs/file-format
  */
 import type { FileMetaData } from 'hyparquet';
+import { CambiumError } from '../../base/errors.ts';
 import { type ByteSource, malformed } from '../../io/byte-source.ts';
-import { ThriftError, ThriftWalker } from './thrift.ts';
+import { checkRuns, type PageRuns, walkLevels } from './parquet-runs.ts';
+import { FALSE, ThriftError, ThriftWalker } from './thrift.ts';
 
 const FOOTER = 64 * 2 ** 20;
 // A row group is in memory at once; writers make them of 128 MiB at most by habit.
@@ -70,15 +72,21 @@ const placeOf = (meta: Column): { start: number; length: number } => ({
   length: Number(meta.total_compressed_size),
 });
 
+/** Pages by the place of what is compressed in them, with what must be checked when it is unpacked. */
+export type PageIndex = Map<number, PageRuns>;
+
 /** The pages of the chosen columns of a group. @throws DataError PARQUET_INVALID with the offset of the page. */
 export async function checkPages(
   { columns, num_rows }: RowGroup,
+  { schema }: FileMetaData,
   chosen: (name: string) => boolean,
   source: ByteSource,
-): Promise<void> {
+): Promise<PageIndex> {
+  const pages: PageIndex = new Map();
   for (const { meta_data: meta } of columns) {
     if (!meta || !chosen(meta.path_in_schema[0] ?? '')) continue;
     const { start, length } = placeOf(meta);
+    const levels = levelsOf(schema, meta.path_in_schema);
     const most = Number(num_rows) + SLACK;
     let values = 0;
     let unpacked = 0;
@@ -95,16 +103,66 @@ export async function checkPages(
         bad(`at most ${8 * page.unpacked} entries in a dictionary`, page.values);
       values += page.dictionary ? 0 : page.values;
       if (!(page.values >= 0 && values <= most)) bad(`at most ${most} values in the pages of a column`, values);
+      if (!page.dictionary) {
+        const runs: PageRuns = { ...page, ...levels, levels: !page.second, boolean: meta.type === 'BOOLEAN' };
+        const body = page.end + page.repetition + page.definition;
+        if (!(page.repetition >= 0 && page.definition >= 0 && body <= page.end + page.packed))
+          bad('levels within their page', page.repetition + page.definition);
+        pages.set(body, runs);
+        await checkPlainParts(source, page, runs, body, meta.codec === 'UNCOMPRESSED');
+      }
       at = page.end + page.packed;
     }
   }
+  return pages;
+}
+
+// What is never compressed: the levels of version 2, and all of a page whose column is not.
+async function checkPlainParts(source: ByteSource, page: Page, runs: PageRuns, body: number, plain: boolean) {
+  try {
+    if (page.second) {
+      const { maxRepetition, maxDefinition, values } = runs;
+      walkLevels(await source.read(page.end, page.repetition), maxRepetition, values);
+      walkLevels(await source.read(page.end + page.repetition, page.definition), maxDefinition, values);
+    }
+    if (plain || page.plain) checkRuns(await source.read(body, page.end + page.packed - body), runs);
+  } catch (error) {
+    if (error instanceof CambiumError) throw error;
+    invalid(source.path, body, 'runs no longer than their page', (error as Error).message);
+  }
+}
+
+/** How deep a column may repeat and be null, from the schema: a list in the order of its tree. */
+function levelsOf(schema: FileMetaData['schema'], path: readonly string[]) {
+  let maxRepetition = 0;
+  let maxDefinition = 0;
+  let at = 1;
+  const skip = (): void => {
+    for (let below = 1; below > 0 && at < schema.length; at++) below += (schema[at]?.num_children ?? 0) - 1;
+  };
+  for (const name of path) {
+    while (at < schema.length && schema[at]?.name !== name) skip();
+    const kind = schema[at++]?.repetition_type;
+    if (kind === 'REPEATED') maxRepetition++;
+    // As the decoder counts, which takes what is not said for null.
+    if (kind !== 'REQUIRED') maxDefinition++;
+  }
+  return { maxRepetition, maxDefinition };
 }
 
 interface Page {
   readonly dictionary: boolean;
+  /** Of version 2, and whether its values are not compressed. */
+  readonly second: boolean;
+  readonly plain: boolean;
   readonly packed: number;
   readonly unpacked: number;
   readonly values: number;
+  readonly nulls: number;
+  readonly encoding: number;
+  /** Bytes of levels before the values, in version 2. */
+  readonly repetition: number;
+  readonly definition: number;
   /** Where its data begin. */
   readonly end: number;
 }
@@ -117,10 +175,28 @@ async function pageAt(source: ByteSource, at: number, end: number): Promise<Page
       const number = (field: number, within?: number): number => {
         const holder = within === undefined ? head : head.get(within);
         const value = holder instanceof Map ? holder.get(field) : undefined;
-        return typeof value === 'number' ? value : 0;
+        // Anything else the decoder would take in some other way.
+        if (typeof value !== 'number' || !(Math.abs(value) < 2 ** 31))
+          return invalid(source.path, at, `a number in field ${field} of a page header`, typeof value);
+        return value;
       };
-      const values = Math.max(number(1, 5), number(1, 7), number(1, 8), number(3, 8));
-      return { dictionary: head.has(7), packed: number(3), unpacked: number(2), values, end: at + thrift.at };
+      // As the decoder: the type decides which of the headers counts.
+      const second = number(1) === 3;
+      const own = second ? 8 : number(1) === 2 ? 7 : 5;
+      const fields = head.get(own);
+      return {
+        dictionary: number(1) === 2,
+        second,
+        plain: second && fields instanceof Map && fields.get(7) === FALSE,
+        packed: number(3),
+        unpacked: number(2),
+        values: Math.max(number(1, own), second ? number(3, 8) : 0),
+        nulls: second ? number(2, 8) : 0,
+        encoding: number(second ? 4 : 2, own),
+        repetition: second ? number(6, 8) : 0,
+        definition: second ? number(5, 8) : 0,
+        end: at + thrift.at,
+      };
     } catch (error) {
       if (!(error instanceof ThriftError)) throw error;
       if (!error.cut || length === end - at)

@@ -4,6 +4,7 @@ import { decompressZstd } from 'hyparquet-compressors';
 import { expect, test } from 'vitest';
 import { memorySource } from '../../io/byte-source.ts';
 import { readParquetSource } from './parquet.ts';
+import { checkRuns } from './parquet-runs.ts';
 import { ThriftError, ThriftWalker } from './thrift.ts';
 import { boundedZstd } from './zstd-frame.ts';
 
@@ -54,4 +55,24 @@ test('a Zstandard frame gets the window it needs, and must be one of the length 
   // A block of one byte repeated 262,144 times, where eight bytes are expected.
   const bomb = Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0, 0x68, 0x03, 0x00, 0x20, 0x61);
   expect(() => boundedZstd(bomb, 8)).toThrow(/at most 8 bytes/);
+});
+
+const page = { maxRepetition: 0, maxDefinition: 1, values: 10, nulls: 0, encoding: 8, boolean: false, levels: true };
+test.each([
+  ['levels repeated two billion times', {}, [5, 0, 0, 0, 0xfe, 0xff, 0xff, 0xff, 0x0f, 1]],
+  ['indices repeated beyond the page', {}, [2, 0, 0, 0, 20, 1, 1, 0xfe, 0xff, 0x7f, 0]],
+  ['packed runs of no bits', { levels: false }, [0, 0xff, 0xff, 0xff, 0xff, 0x0f]],
+  [
+    'blocks of deltas in two billion parts',
+    { levels: false, encoding: 5 },
+    [0x80, 1, 0xff, 0xff, 0xff, 0xff, 7, 10, 0],
+  ],
+  ['no parts', { levels: false, encoding: 6 }, [0x80, 1, 0, 10, 0]],
+  [
+    'beginnings that add up',
+    { levels: false, encoding: 7, values: 3 },
+    [0x80, 1, 4, 3, 0, 0x80, 0x89, 0x7a, 0, 0, 0, 0, 0x80, 1, 4, 3, 2, 0, 0, 0, 0, 0, 97, 97, 97],
+  ],
+])('a page with %s is refused before it is decoded', (_, change, bytes) => {
+  expect(() => checkRuns(Uint8Array.from(bytes), { ...page, ...change })).toThrow();
 });

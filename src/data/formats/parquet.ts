@@ -7,9 +7,10 @@ import {
   parquetReadObjects,
 } from 'hyparquet';
 import { compressors, decompressZstd } from 'hyparquet-compressors';
-import { CambiumError, DataError, escapeControls, nearest, printable } from '../../base/errors.ts';
+import { CambiumError, DataError, escapeControls, invariant, nearest, printable } from '../../base/errors.ts';
 import { type ByteSource, withSource } from '../../io/byte-source.ts';
-import { checkFooter, checkGroups, checkPages } from './parquet-check.ts';
+import { checkFooter, checkGroups, checkPages, type PageIndex } from './parquet-check.ts';
+import { checkRuns } from './parquet-runs.ts';
 import { boundedZstd } from './zstd-frame.ts';
 
 export interface ParquetRow {
@@ -18,11 +19,6 @@ export interface ParquetRow {
   /** From 1. */
   readonly row: number;
 }
-
-const bounded: Compressors = {
-  ...compressors,
-  ZSTD: (input, length) => decompressZstd(boundedZstd(input, length)),
-};
 
 /** Opens the file for as long as `body` runs: between two row groups nothing is held open. */
 type OpenSource = <T>(body: (source: ByteSource) => Promise<T>) => Promise<T>;
@@ -52,15 +48,16 @@ async function* rowsOf(
     const rows = await opened(async (source) => {
       const { size } = source;
       if (size !== metadata.size) invalid(file, size, 'the file that was opened', 'one of another size');
-      await checkPages(group, chosen(columns), source);
+      const pages = await guarded(file, () => checkPages(group, metadata.file, chosen(columns), source));
+      const { buffer, decompressors } = watched(source, pages);
       return guarded(file, () =>
         parquetReadObjects({
-          file: bufferOf(source),
+          file: buffer,
           metadata: metadata.file,
           columns: [...columns],
           rowStart,
           rowEnd,
-          compressors: bounded,
+          compressors: decompressors,
           utf8: false,
         }),
       );
@@ -136,6 +133,40 @@ const bufferOf = (source: ByteSource): AsyncBuffer => ({
   byteLength: source.size,
   slice: async (start, end = source.size) => (await source.read(start, Math.min(end, source.size) - start)).buffer,
 });
+
+/** The file for the library, and decompressors that check a page by where its bytes came from before it is decoded. */
+function watched(source: ByteSource, pages: PageIndex): { buffer: AsyncBuffer; decompressors: Compressors } {
+  const starts = new WeakMap<ArrayBufferLike, number>();
+  const plain = bufferOf(source);
+  // The library reads ranges ahead and hands on pieces of them.
+  const placed = (bytes: ArrayBuffer, start: number): ArrayBuffer => {
+    starts.set(bytes, start);
+    bytes.slice = (from = 0, to) => placed(ArrayBuffer.prototype.slice.call(bytes, from, to), start + from);
+    return bytes;
+  };
+  const buffer: AsyncBuffer = {
+    ...plain,
+    async slice(start, end) {
+      return placed(await plain.slice(start, end), start < 0 ? source.size + start : start);
+    },
+  };
+  const check =
+    (decompress: Decompressor): Decompressor =>
+    (input, length) => {
+      const page = decompress(input, length);
+      const start = starts.get(input.buffer);
+      invariant(start !== undefined, 'a page from nowhere');
+      const info = pages.get(start + input.byteOffset);
+      // Dictionaries have none.
+      if (info) checkRuns(page, info);
+      return page;
+    };
+  const all: Compressors = { ...compressors, ZSTD: (input, length) => decompressZstd(boundedZstd(input, length)) };
+  const entries = Object.entries(all).map(([name, decompress]) => [name, check(decompress as Decompressor)]);
+  return { buffer, decompressors: Object.fromEntries(entries) };
+}
+
+type Decompressor = (input: Uint8Array, length: number) => Uint8Array;
 
 /** What the library throws for damaged files is anything; a file of ours that cannot be read is not its fault. */
 async function guarded<T>(file: string, body: () => Promise<T>): Promise<T> {

@@ -4,7 +4,10 @@
  * https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
  */
 
-/** The whole numbers of a struct by field number, those of structs within it too; other values are passed over. */
+/** A truth value among the numbers of a struct. */
+export const TRUE = 1;
+export const FALSE = 2;
+/** The whole numbers of a struct by field number, those of structs within it too; texts and lists are passed over. */
 export type ThriftNumbers = Map<number, number | ThriftNumbers>;
 
 /** Why the bytes are no thrift, and where; `cut` when they end too early. */
@@ -85,9 +88,9 @@ export class ThriftWalker {
 
   #value(type: number, depth: number, keep: boolean): number | ThriftNumbers | undefined {
     switch (type) {
-      case 1:
-      case 2:
-        return undefined;
+      case TRUE:
+      case FALSE:
+        return type;
       case 3:
         this.#byte();
         return undefined;
