@@ -109,6 +109,9 @@ describe('what is refused', () => {
   test.each([
     [{ hidden_size: '8' }, 'MODEL_CONFIG', 'hidden_size'],
     [{ vocab_size: 0 }, 'MODEL_CONFIG', 'vocab_size'],
+    [{ num_hidden_layers: 1e7 }, 'MODEL_CONFIG', 'num_hidden_layers'],
+    [{ vocab_size: 2 ** 31 }, 'MODEL_CONFIG', 'vocab_size'],
+    [{ intermediate_size: 2 ** 20 }, 'WEIGHTS_SHAPE', undefined],
     [{ hidden_dropout_prob: 2 }, 'MODEL_CONFIG', 'hidden_dropout_prob'],
     [{ id2label: [] }, 'MODEL_CONFIG', 'id2label'],
     [{ hidden_act: 'swish2' }, 'PRETRAINED_UNSUPPORTED', 'hidden_act'],

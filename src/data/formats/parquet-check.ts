@@ -41,6 +41,17 @@ function walk<T>(path: string, start: number, bytes: Uint8Array, body: (thrift: 
   }
 }
 
+/** The schema is a tree written in order: each element says how many follow below it. */
+export function checkSchema(schema: FileMetaData['schema'], { path, size }: ByteSource): void {
+  let below = 1;
+  for (const { num_children: children = 0 } of schema) {
+    below += children - 1;
+    if (!(children >= 0 && below <= schema.length)) break;
+  }
+  if (below !== 0)
+    invalid(path, size - 8, `a tree of the ${schema.length} columns of the schema`, 'other numbers of children');
+}
+
 /** What of the chosen columns lies where, in all row groups. None overlap: together they are no more than the file. */
 export function checkGroups(groups: readonly RowGroup[], chosen: (name: string) => boolean, source: ByteSource): void {
   const { path, size } = source;

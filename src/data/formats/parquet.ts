@@ -9,7 +9,7 @@ import {
 import { compressors, decompressZstd } from 'hyparquet-compressors';
 import { CambiumError, DataError, escapeControls, invariant, nearest, printable } from '../../base/errors.ts';
 import { type ByteSource, withSource } from '../../io/byte-source.ts';
-import { checkFooter, checkGroups, checkPages, type PageIndex } from './parquet-check.ts';
+import { checkFooter, checkGroups, checkPages, checkSchema, type PageIndex } from './parquet-check.ts';
 import { checkRuns } from './parquet-runs.ts';
 import { boundedZstd } from './zstd-frame.ts';
 
@@ -88,13 +88,14 @@ async function open(source: ByteSource, columns: readonly string[]): Promise<Ope
   if (!(await magic(size - 4)))
     invalid(path, size, 'PAR1 at the end', 'other bytes', { hint: 'the file is cut off: fetch it again' });
   await checkFooter(source);
-  const metadata = await guarded(path, () => parquetMetadataAsync(bufferOf(source)));
+  const metadata = await guarded(path, () => parquetMetadataAsync(bufferOf(source), { geoparquet: false }));
   // In damaged metadata any field may be missing.
   return guarded(path, async () => checked(metadata, columns, source));
 }
 
 function checked(metadata: FileMetaData, columns: readonly string[], source: ByteSource): Opened {
   const { path, size } = source;
+  checkSchema(metadata.schema, source);
   const top = metadata.schema[0]?.num_children ?? 0;
   const names = namesOf(metadata.schema, top);
   for (const name of columns)
