@@ -44,6 +44,8 @@ export async function readZipDirectory(source: ByteSource): Promise<Map<string, 
   const raw = Buffer.from((await source.read(start, length)).buffer);
   const entries = new Map<string, ZipEntry>();
   const spans: [from: number, to: number, name: string][] = [];
+  const memory = Math.max(zipLimits.ratioFrom, process.availableMemory());
+  let inflated = 0;
   let at = 0;
   for (let i = 0; i < count; i++) {
     if (at + 46 > length || raw.readUInt32LE(at) !== CENTRAL)
@@ -71,6 +73,8 @@ export async function readZipDirectory(source: ByteSource): Promise<Map<string, 
       bad('ZIP_BOMB', `at most ${zipLimits.ratio} bytes out of one`, `${full} out of ${compressed}`);
     if (method === 8 && full > zipLimits.inflatedBytes)
       bad('ZIP_BOMB', `at most ${zipLimits.inflatedBytes} inflated bytes`, `${full}`);
+    inflated += method === 8 ? full : 0;
+    if (inflated > memory) bad('ZIP_BOMB', `at most ${memory} inflated bytes together, the memory there is`, 'more');
     if (entries.has(name)) bad('ZIP_DUPLICATE', 'every name once', 'the same name again');
     spans.push([offset, offset + 30 + nameLength + compressed, name]);
     if (name.endsWith('/')) checkEntryName(name.slice(0, -1), path, start + at);
