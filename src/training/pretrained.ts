@@ -1,8 +1,17 @@
 /** Models in transformers' folders: config.json, weights and tokenizer files, read and written so that logits are equal on both sides. */
-import { dirname, join } from 'node:path';
-import { ArgumentError, DataError, IoError, printable, UnsupportedError } from '../base/index.ts';
+import { basename, dirname, join } from 'node:path';
+import { ArgumentError, DataError, IoError, NetworkError, printable, UnsupportedError } from '../base/index.ts';
 import { loadTokenizer, saveTokenizer, type Tokenizer } from '../data/index.ts';
-import { exists, type HostArray, hubFile, readJson, replaceFolder, writeJson, writeSafetensors } from '../io/index.ts';
+import {
+  exists,
+  type HostArray,
+  hubFile,
+  parseHubName,
+  readJson,
+  replaceFolder,
+  writeJson,
+  writeSafetensors,
+} from '../io/index.ts';
 import {
   BertForMaskedLM,
   BertForSequenceClassification,
@@ -64,6 +73,8 @@ export async function fromPretrained(path: string, options: FromPretrainedOption
       file,
       expected: 'config.json, weights, and the files of a tokenizer',
     });
+  // A branch may move between two requests: everything comes from the commit that config.json came from.
+  const from = path.startsWith('hf:') ? `hf:${parseHubName(path).repo}@${basename(dirname(file))}` : path;
   const json = await readJson(file);
   if (typeof json !== 'object' || json === null || Array.isArray(json))
     throw new DataError('MODEL_CONFIG', `${printable(file)}: expected an object`, { file, got: json });
@@ -72,7 +83,7 @@ export async function fromPretrained(path: string, options: FromPretrainedOption
   const labels = head === 'sequence' || head === 'token' ? (options.labels ?? labelsOf(config, file)) : undefined;
   const model = build(config, head, labels?.length, file);
   const structure = pretrainedStructure(model);
-  const report = await loadWeights(model, path, {
+  const report = await loadWeights(model, from, {
     print: options.print,
     // Another length of positions or other tokens are another model.
     adapt: false,
@@ -83,7 +94,7 @@ export async function fromPretrained(path: string, options: FromPretrainedOption
     },
     replace: (name) => options.labels !== undefined && mayBeNew(name, structure),
   });
-  const tokenizer = await tokenizerOf(path, file);
+  const tokenizer = await tokenizerOf(from, file);
   tokenizer?.checkFits(Number(config.vocab_size ?? Number.POSITIVE_INFINITY));
   return { model: model.eval(), ...(tokenizer && { tokenizer }), ...(labels && { labels }), report, config };
 }
@@ -155,7 +166,12 @@ function pretrainedStructure(model: PretrainedModel): ModelStructure {
 }
 
 async function tokenizerOf(path: string, config: string): Promise<Tokenizer | undefined> {
-  if (path.startsWith('hf:')) return loadTokenizer(path);
+  if (path.startsWith('hf:'))
+    return loadTokenizer(path).catch((error) => {
+      // A repository of weights alone, as a folder of weights alone.
+      if (error instanceof NetworkError && error.code === 'HUB_NOT_FOUND') return undefined;
+      throw error;
+    });
   for (const name of ['tokenizer.json', 'vocab.txt', 'vocab.json'])
     if (await exists(join(dirname(config), name))) return loadTokenizer(path);
   return undefined;
