@@ -4,7 +4,9 @@
  */
 import { Command, CommanderError, Option } from 'commander';
 import { type CambiumError, ConfigError, nearest } from '../base/errors.ts';
+import { number, positive } from './option-values.ts';
 import { reportError, toleratePipes } from './output.ts';
+import { addVectorCommands } from './vector-commands.ts';
 import { version } from './version.ts';
 
 /** Options every command has. */
@@ -92,28 +94,6 @@ export interface ExportCommandOptions extends CommonOptions {
 }
 
 const collect = (value: string, all: string[]): string[] => [...all, value];
-
-function number(name: string): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (text.trim() !== '' && Number.isFinite(value) && value >= 0) return value;
-    throw new ConfigError('OPTION_INVALID', `option ${name}: expected a number of at least 0, found "${text}"`, {
-      field: name,
-      got: text,
-    });
-  };
-}
-
-function positive(name: string): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (text.trim() !== '' && Number.isInteger(value) && value > 0) return value;
-    throw new ConfigError('OPTION_INVALID', `option ${name}: expected a whole number above 0, found "${text}"`, {
-      field: name,
-      got: text,
-    });
-  };
-}
 
 const exitCodes = `
 Exit codes: 0 ok, 1 run failed, 2 usage or recipe, 3 bad data or weights, 4 disk or permission, 5 does not fit in memory,
@@ -345,6 +325,8 @@ Examples:
       const { featuresCommand } = await import('./features.ts');
       await featuresCommand(run, options);
     });
+
+  addVectorCommands((name) => common(program.command(name)));
 
   common(program.command('generate'))
     .description('go on with a text, by a causal language model')

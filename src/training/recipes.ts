@@ -73,6 +73,45 @@ export const builtinRecipes: Readonly<Record<string, RecipeInput>> = {
     labelSmoothing: 0.05,
   },
 
+  'vgg16-rotation': {
+    name: 'vgg16-rotation',
+    description: 'The trunk of VGG16 learns digits without labels: how is this picture turned?',
+    seed: 1,
+    data: { name: 'mnist', validation: 6000, digits: { train: 6000, test: 1000 } },
+    limit: { validation: 1024 },
+    task: 'rotation',
+    transforms: [
+      { kind: 'randomAffine', degrees: 10, translate: 0.1, scale: [0.85, 1.15], shear: 8 },
+      { kind: 'pad', height: 32, width: 32 },
+      mnistNormal,
+    ],
+    model: { name: 'vgg16_bn', inChannels: 1, classifier: 'pooled' },
+    optimizer: { name: 'adamw', lr: 1e-3, weightDecay: 0.01 },
+    schedule: { name: 'cosine', warmup: 0.1 },
+    precision: 'bf16',
+    batchSize: 32,
+    epochs: 1,
+  },
+
+  'vgg16-few-labels': {
+    name: 'vgg16-few-labels',
+    description: 'VGG16 learns digits from 100 labelled pictures, from the weights of vgg16-rotation.',
+    seed: 1,
+    data: { name: 'mnist', validation: 6000, digits: { train: 6000, test: 1000 } },
+    limit: { train: 100, validation: 200 },
+    transforms: [
+      { kind: 'randomAffine', degrees: 10, translate: 0.08, scale: [0.9, 1.1], shear: 5 },
+      { kind: 'pad', height: 32, width: 32 },
+      mnistNormal,
+    ],
+    model: { name: 'vgg16_bn', inChannels: 1, classifier: 'pooled' },
+    init: { weights: 'runs/vgg16-rotation-1' },
+    optimizer: { name: 'adamw', lr: 5e-4, weightDecay: 0.01 },
+    schedule: { name: 'oneCycle' },
+    batchSize: 20,
+    epochs: 60,
+  },
+
   'squeezenet-hymenoptera': {
     name: 'squeezenet-hymenoptera',
     description: 'SqueezeNet 1.1 with ImageNet weights learns ants and bees from 243 pictures (needs --data-dir).',

@@ -1,0 +1,64 @@
+/** Names, options and help of the commands on files of features. */
+import { type Command, Option } from 'commander';
+import { number, positive } from './option-values.ts';
+import type { ProbeOptions, ProjectCommandOptions, SearchCommandOptions } from './vectors.ts';
+
+const metric = (): Option =>
+  new Option('--metric <metric>', 'nearness').choices(['cosine', 'euclidean']).default('cosine');
+
+/** @param command makes a command with the options all have. */
+export function addVectorCommands(command: (name: string) => Command): void {
+  command('probe')
+    .description('what a linear classifier, nearest neighbours or clusters find in features')
+    .argument('<features>', 'a file of cambium features; every fifth sample is measured')
+    .option('--test <file>', 'features to measure on instead')
+    .addOption(new Option('--method <method>', 'how').choices(['linear', 'knn', 'kmeans']).default('linear'))
+    .option('-k, --k <n>', 'knn: neighbours, 5 unless told; kmeans: clusters, as many as classes', positive('-k'))
+    .addOption(metric())
+    .option('--l2 <strength>', 'linear: of the penalty, 1 unless told', number('--l2'))
+    .option('--seed <n>', 'kmeans: of the starts', number('--seed'))
+    .addHelpText(
+      'after',
+      '\nExamples:\n  cambium probe vectors.parquet\n  cambium probe train.npy --test test.npy --method knn -k 10',
+    )
+    .action(async (file: string, options: ProbeOptions) => {
+      const { probeCommand } = await import('./vectors.ts');
+      await probeCommand(file, options);
+    });
+
+  command('search')
+    .description('the samples whose features are nearest to those of one')
+    .argument('<features>', 'a file of cambium features')
+    .requiredOption('--id <n>', 'which sample', number('--id'))
+    .option('-k, --k <n>', 'how many', positive('-k'), 5)
+    .addOption(metric())
+    .addHelpText('after', '\nExamples:\n  cambium search vectors.parquet --id 7 -k 10')
+    .action(async (file: string, options: SearchCommandOptions) => {
+      const { searchCommand } = await import('./vectors.ts');
+      await searchCommand(file, options);
+    });
+
+  command('project')
+    .description('features in two dimensions, as data for a plot')
+    .argument('<features>', 'a file of cambium features')
+    .requiredOption('--out <file>', '.csv or .json: id, label, x, y')
+    .addOption(new Option('--method <method>', 'how').choices(['pca', 'umap', 'tsne', 'pacmap']).default('pca'))
+    .option('--neighbours <n>', 'umap, pacmap: neighbours of a point; tsne: perplexity', positive('--neighbours'))
+    .option('--seed <n>', 'same seed, same map', number('--seed'))
+    .addHelpText('after', '\nExamples:\n  cambium project vectors.parquet --method umap --out map.csv')
+    .action(async (file: string, options: ProjectCommandOptions) => {
+      const { projectCommand } = await import('./vectors.ts');
+      await projectCommand(file, options);
+    });
+
+  command('compare')
+    .description('features of the same samples before and after tuning')
+    .argument('<before>', 'a file of cambium features')
+    .argument('<after>', 'one of the same samples')
+    .option('-k, --k <n>', 'neighbours', positive('-k'), 5)
+    .addHelpText('after', '\nExamples:\n  cambium compare before.npy after.npy')
+    .action(async (before: string, after: string, options: { k: number; json?: boolean }) => {
+      const { compareCommand } = await import('./vectors.ts');
+      await compareCommand(before, after, options);
+    });
+}

@@ -1,0 +1,154 @@
+/** `cambium probe`, `search`, `project` and `compare`: what is in files of features. */
+import { DataError, printable } from '../base/errors.ts';
+import {
+  clusterScores,
+  compareFeatures,
+  type FeatureTable,
+  kMeans,
+  knnClassify,
+  linearProbe,
+  type Metric,
+  type ProjectionMethod,
+  project,
+  readFeatures,
+  rowsOf,
+  similaritySearch,
+} from '../features/index.ts';
+import { writeFileAtomic } from '../io/index.ts';
+import { ConfusionMatrix, classificationReport, formatReport } from '../training/metrics/index.ts';
+import type { CommonOptions } from './main.ts';
+import { note, print, printJson } from './output.ts';
+
+export interface ProbeOptions extends CommonOptions {
+  test?: string;
+  method: 'linear' | 'knn' | 'kmeans';
+  k?: number;
+  metric: Metric;
+  l2?: number;
+  seed?: number;
+}
+
+/** Fits on a file of features; measures on another, or on every fifth sample of the same. */
+export async function probeCommand(file: string, options: ProbeOptions): Promise<void> {
+  const { method, metric, l2, seed, json = false } = options;
+  const all = await readFeatures(file);
+  if (method === 'kmeans') return clusters(all, { k: options.k ?? all.classes?.length ?? 10, seed, json });
+  const rows = Array.from({ length: all.shape[0] }, (_, i) => i);
+  const part = (keep: (i: number) => boolean): FeatureTable => rowsOf(all, rows.filter(keep));
+  const [train, test] = options.test
+    ? [all, await readFeatures(options.test)]
+    : [part((i) => i % 5 !== 4), part((i) => i % 5 === 4)];
+  if (!test.labels)
+    throw new DataError('LABEL_MISSING', `${printable(options.test ?? file)} has no labels to measure against`);
+  const { predictions, accuracy } =
+    method === 'linear'
+      ? await linearProbe(train, test, l2 === undefined ? {} : { l2 })
+      : await knnClassify(train, test, { k: options.k ?? 5, metric });
+  const classes = train.classes ?? namesOf(train, test);
+  const confusion = new ConfusionMatrix(classes);
+  confusion.update(predictions, test.labels);
+  const report = classificationReport(confusion);
+  if (json) return printJson({ method, accuracy, trained: train.shape[0], measured: test.shape[0], report });
+  await print(formatReport(report, { digits: 4 }));
+}
+
+const namesOf = (...tables: readonly FeatureTable[]): string[] => {
+  const most = tables.reduce((top, { labels }) => labels?.reduce((a, b) => Math.max(a, b), top) ?? top, 0);
+  return Array.from({ length: most + 1 }, (_, i) => String(i));
+};
+
+async function clusters(
+  table: FeatureTable,
+  { k, seed, json }: { k: number; seed: number | undefined; json: boolean },
+): Promise<void> {
+  const found = await kMeans(table, { k, ...(seed !== undefined && { seed }) });
+  const scores = table.labels && clusterScores(found.clusters, table.labels);
+  if (json)
+    return printJson({
+      method: 'kmeans',
+      k,
+      inertia: found.inertia,
+      iterations: found.iterations,
+      ...scores,
+      clusters: [...found.clusters],
+    });
+  const sizes = Array.from({ length: k }, (_, c) => found.clusters.reduce((n, at) => n + Number(at === c), 0));
+  await print(
+    `${k} clusters of ${sizes.join(', ')} samples; inertia ${found.inertia.toFixed(2)} after ${found.iterations} rounds`,
+  );
+  if (scores)
+    await print(`purity ${scores.purity.toFixed(4)}, NMI ${scores.nmi.toFixed(4)}, ARI ${scores.ari.toFixed(4)}`);
+}
+
+export interface SearchCommandOptions extends CommonOptions {
+  id: number;
+  k: number;
+  metric: Metric;
+}
+
+export async function searchCommand(
+  file: string,
+  { id, k, metric, json = false }: SearchCommandOptions,
+): Promise<void> {
+  const table = await readFeatures(file);
+  const row = table.ids.indexOf(id);
+  if (row < 0)
+    throw new DataError('SAMPLE_UNKNOWN', `${printable(file)} has no sample ${id}`, {
+      file,
+      field: '--id',
+      expected: `one of ${table.ids.length} ids, such as ${table.ids[0]}`,
+      got: id,
+    });
+  const [found = []] = await similaritySearch(table, rowsOf(table, [row]), { k, metric, excludeSelf: true });
+  const nameOf = (label: number | undefined): string | undefined =>
+    label === undefined ? undefined : (table.classes?.[label] ?? String(label));
+  if (json) return printJson(found.map(({ label, ...rest }) => ({ ...rest, label: nameOf(label) })));
+  for (const { id: other, score, label } of found)
+    await print(`${other}  ${score.toFixed(4)}${label === undefined ? '' : `  ${nameOf(label)}`}`);
+}
+
+export interface ProjectCommandOptions extends CommonOptions {
+  method: ProjectionMethod;
+  out: string;
+  neighbours?: number;
+  seed?: number;
+}
+
+/** .json: an array of points; any other name: CSV with a header. */
+export async function projectCommand(file: string, options: ProjectCommandOptions): Promise<void> {
+  const { method, out, neighbours, seed, json = false } = options;
+  const table = await readFeatures(file);
+  const { points, explained } = await project(table, {
+    method,
+    ...(neighbours !== undefined && { neighbours }),
+    ...(seed !== undefined && { seed }),
+  });
+  const rows = Array.from(table.ids, (id, i) => {
+    const label = table.labels?.[i];
+    return {
+      id,
+      label: label === undefined ? '' : (table.classes?.[label] ?? String(label)),
+      x: points[2 * i] as number,
+      y: points[2 * i + 1] as number,
+    };
+  });
+  const quoted = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const text = out.toLowerCase().endsWith('.json')
+    ? `${JSON.stringify(rows)}\n`
+    : `id,label,x,y\n${rows.map(({ id, label, x, y }) => `${id},${quoted(label)},${x},${y}\n`).join('')}`;
+  await writeFileAtomic(out, text);
+  if (json) return printJson({ out, method, samples: rows.length, ...(explained && { explained }) });
+  const share = explained
+    ? ` (${explained.map((v) => `${(100 * v).toFixed(1)} %`).join(' and ')} of the variance)`
+    : '';
+  await note(`saved: ${out}: ${rows.length} points by ${method}${share}`);
+}
+
+export async function compareCommand(
+  before: string,
+  after: string,
+  { k, json = false }: CommonOptions & { k: number },
+): Promise<void> {
+  const { text, ...rest } = await compareFeatures(await readFeatures(before), await readFeatures(after), { k });
+  return json ? printJson(rest) : print(text);
+}

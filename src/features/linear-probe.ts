@@ -1,0 +1,113 @@
+/** What a linear classifier finds in frozen features: multinomial logistic regression, solved to its optimum. */
+import { ArgumentError } from '../base/index.ts';
+import { crossEntropy } from '../nn/index.ts';
+import { flush, tensor, Variable, zeros } from '../tensor/index.ts';
+import { minimise } from './lbfgs.ts';
+import { accuracyOf, type Classified } from './neighbours.ts';
+import { checkTable, type FeatureTable, labelled, sameWidth } from './table.ts';
+
+export interface LinearProbeOptions {
+  /** Strength of the penalty: the objective is sum of losses + l2 / 2 |W|^2, biases free. 1 unless told, as scikit-learn's C = 1. */
+  readonly l2?: number;
+  /** Features to mean 0 and deviation 1 of the training part: true unless told. */
+  readonly standardise?: boolean;
+  readonly maxIterations?: number;
+}
+
+export interface LinearProbe extends Classified {
+  /** f32 (classes, width), on standardised features. */
+  readonly weights: Float32Array;
+  /** f32 (classes). */
+  readonly bias: Float32Array;
+  /** Of the objective divided by the number of samples. */
+  readonly loss: number;
+  readonly iterations: number;
+}
+
+/**
+ * Fits on `train`, answers for `test`.
+ * @throws DataError LABEL_MISSING, CLASSES_TOO_FEW, FEATURES_*; ArgumentError OPTION_INVALID, WIDTH_MISMATCH.
+ */
+export async function linearProbe(
+  train: FeatureTable,
+  test: FeatureTable,
+  { l2 = 1, standardise = true, maxIterations = 200 }: LinearProbeOptions = {},
+): Promise<LinearProbe> {
+  checkTable(train);
+  checkTable(test);
+  sameWidth(train, test);
+  if (!(l2 >= 0 && Number.isFinite(l2)))
+    throw new ArgumentError('OPTION_INVALID', `l2: expected a number of at least 0, found ${l2}`, {
+      field: 'l2',
+      got: l2,
+    });
+  const { labels, classes } = labelled(train);
+  const [rows, width] = train.shape;
+  const scale = standardise ? moments(train) : undefined;
+  const x = await tensor(scaled(train, scale), { shape: [rows, width] }).realize();
+  const y = await tensor(labels, { shape: [rows] }).realize();
+  const weight = new Variable(zeros([width, classes.length]), { requiresGrad: true });
+  const bias = new Variable(zeros([classes.length]), { requiresGrad: true });
+  const size = width * classes.length;
+  const objective = async (at: Float64Array): Promise<{ value: number; gradient: Float64Array }> => {
+    weight.assign(tensor(Float32Array.from(at.subarray(0, size)), { shape: weight.shape }));
+    bias.assign(tensor(Float32Array.from(at.subarray(size)), { shape: bias.shape }));
+    weight.grad = null;
+    bias.grad = null;
+    const loss = crossEntropy(x.matmul(weight).add(bias), y).add(
+      weight
+        .square()
+        .sum()
+        .mul(l2 / 2 / rows),
+    );
+    loss.backward();
+    const [dw, db] = [weight.grad, bias.grad] as unknown as [typeof loss, typeof loss];
+    await flush([loss.node, dw.node, db.node]);
+    const gradient = new Float64Array(at.length);
+    gradient.set((await dw.data()) as Float32Array);
+    gradient.set((await db.data()) as Float32Array, size);
+    return { value: await loss.item(), gradient };
+  };
+  const {
+    x: best,
+    value,
+    iterations,
+  } = await minimise(objective, new Float64Array(size + classes.length), { maxIterations });
+  weight.assign(tensor(Float32Array.from(best.subarray(0, size)), { shape: weight.shape }));
+  bias.assign(tensor(Float32Array.from(best.subarray(size)), { shape: bias.shape }));
+  weight.grad = null;
+  bias.grad = null;
+  const asked = tensor(scaled(test, scale), { shape: test.shape });
+  const answers = await asked.matmul(weight).add(bias).argmax(1).data();
+  const predictions = Int32Array.from(answers as Int32Array);
+  return {
+    predictions,
+    ...(test.labels && { accuracy: accuracyOf(predictions, test.labels) }),
+    weights: (await weight.transpose().data()) as Float32Array,
+    bias: Float32Array.from(best.subarray(size)),
+    loss: value,
+    iterations,
+  };
+}
+
+interface Moments {
+  readonly mean: Float64Array;
+  readonly deviation: Float64Array;
+}
+
+/** Mean and deviation of each column; a constant column has deviation 1. */
+function moments({ vectors, shape: [rows, width] }: FeatureTable): Moments {
+  const mean = new Float64Array(width);
+  const square = new Float64Array(width);
+  for (let i = 0; i < rows; i++)
+    for (let c = 0; c < width; c++) mean[c] = (mean[c] as number) + (vectors[i * width + c] as number) / rows;
+  for (let i = 0; i < rows; i++)
+    for (let c = 0; c < width; c++)
+      square[c] = (square[c] as number) + ((vectors[i * width + c] as number) - (mean[c] as number)) ** 2 / rows;
+  return { mean, deviation: square.map((v) => (v > 0 ? Math.sqrt(v) : 1)) };
+}
+
+function scaled({ vectors, shape: [, width] }: FeatureTable, by: Moments | undefined): Float32Array {
+  if (!by) return vectors;
+  return vectors.map((v, i) => (v - (by.mean[i % width] as number)) / (by.deviation[i % width] as number));
+}
