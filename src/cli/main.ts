@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError, Option } from 'commander';
 import { type CambiumError, ConfigError, nearest } from '../base/errors.ts';
+import type { LrFindCommandOptions } from './lr-find.ts';
 import { number, positive } from './option-values.ts';
 import { reportError, toleratePipes } from './output.ts';
 import { addVectorCommands } from './vector-commands.ts';
@@ -388,6 +389,21 @@ Examples:
     .action(async (recipe: string, options: TrainCommandOptions) => {
       const { planCommand } = await import('./plan.ts');
       await planCommand(recipe, options);
+    });
+
+  common(program.command('lr-find'))
+    .description('which learning rate suits a recipe: the loss while the rate grows')
+    .argument('<recipe>', 'built-in name, or a .yaml, .json or .ts file')
+    .option('--min-lr <rate>', 'where it begins; 1e-7 unless told', number('--min-lr'))
+    .option('--max-lr <rate>', 'where it ends; 1 unless told', number('--max-lr'))
+    .option('--steps <n>', 'steps between them at most; 100 unless told', positive('--steps'))
+    .option('--out <file>', 'the curve as CSV')
+    .option('--data-dir <dir>', 'where the data files are')
+    .option('--set <field=value>', 'change a field of the recipe; may be repeated', collect, [])
+    .addHelpText('after', '\nExamples:\n  cambium lr-find vgg16-mnist --data-dir mnist/ --out rates.csv')
+    .action(async (recipe: string, options: LrFindCommandOptions) => {
+      const { lrFindCommand } = await import('./lr-find.ts');
+      await lrFindCommand(recipe, options);
     });
 
   common(program.command('profile'))

@@ -14,6 +14,7 @@ export {
 export { type InitOptions, type InitReport, initialise, type WeightsLineage } from './init.ts';
 export type { Inputs, Preprocessing, Samples } from './inputs.ts';
 export { type LoadedLanguageModel, loadLanguageModel } from './language-folder.ts';
+export { findLearningRate, type LrFinding, type LrFindOptions, lrFindText } from './lr-find.ts';
 export * from './metrics/index.ts';
 export {
   findModelFolder,

@@ -73,6 +73,22 @@ export const builtinRecipes: Readonly<Record<string, RecipeInput>> = {
     labelSmoothing: 0.05,
   },
 
+  'vgg16-mnist-head': {
+    name: 'vgg16-mnist-head',
+    description:
+      'VGG16 with frozen convolutions: their features are computed once, then the head trains in seconds an epoch.',
+    seed: 1,
+    data: { name: 'mnist', validation: 6000, digits: { train: 2000, test: 500 } },
+    transforms: [{ kind: 'pad', height: 32, width: 32 }, mnistNormal],
+    // From random weights; --set init.weights=DIR takes a pretrained trunk.
+    model: { name: 'vgg16', inChannels: 1, classifier: 'pooled' },
+    freeze: { belowDepth: 'head' },
+    optimizer: { name: 'adamw', lr: 1e-2, weightDecay: 1e-4 },
+    schedule: { name: 'cosine' },
+    batchSize: 64,
+    epochs: 10,
+  },
+
   'vgg16-rotation': {
     name: 'vgg16-rotation',
     description: 'The trunk of VGG16 learns digits without labels: how is this picture turned?',

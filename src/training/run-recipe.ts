@@ -14,6 +14,7 @@ import { type FineTuneOptions, type FineTuneResult, fineTune, planFineTune, type
 import { htmlReport } from './html-report.ts';
 import type { WeightsLineage } from './init.ts';
 import { keepCompanions, type OpenedInit, openInit, reopenInit, textOf, writeInit } from './init-source.ts';
+import { findLearningRate, type LrFinding, type LrFindOptions } from './lr-find.ts';
 import { formatBytes } from './machine-memory.ts';
 import type { RunPlan } from './plan.ts';
 import { type PretrainResult, prepareObjective, pretrainOn, trainOptions } from './pretrain.ts';
@@ -124,6 +125,14 @@ export async function profileRecipe(recipe: Recipe, request: DataRequest & Profi
   const data = await loadRunData(init?.recipe ?? recipe, { ...request, text: textInputs(init) });
   const { options } = await optionsOf(data, init);
   return asRecipe(() => profileTraining(options, request));
+}
+
+/** The learning rate range test on a recipe; nothing is saved. */
+export async function findRecipeRate(recipe: Recipe, request: DataRequest & LrFindOptions = {}): Promise<LrFinding> {
+  const init = await openInit(recipe, request.dataDir);
+  const data = await loadRunData(init?.recipe ?? recipe, { ...request, text: textInputs(init) });
+  const { options } = await optionsOf(data, init);
+  return asRecipe(() => findLearningRate(options, request));
 }
 
 const planned = (options: TrainOptions, check = false): Promise<RunPlan> =>
