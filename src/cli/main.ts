@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError, Option } from 'commander';
 import { type CambiumError, ConfigError, nearest } from '../base/errors.ts';
+import type { CheckCommandOptions } from './check.ts';
 import type { LrFindCommandOptions } from './lr-find.ts';
 import { number, positive } from './option-values.ts';
 import { reportError, toleratePipes } from './output.ts';
@@ -389,6 +390,17 @@ Examples:
     .action(async (recipe: string, options: TrainCommandOptions) => {
       const { planCommand } = await import('./plan.ts');
       await planCommand(recipe, options);
+    });
+
+  common(program.command('check'))
+    .description('what a recipe would stumble over: labels, inputs, learning rate; nothing is trained')
+    .argument('<recipe>', 'built-in name, or a .yaml, .json or .ts file')
+    .option('--data-dir <dir>', 'where the data files are')
+    .option('--set <field=value>', 'change a field of the recipe; may be repeated', collect, [])
+    .addHelpText('after', '\nExits with 1 where a problem is found.\n\nExamples:\n  cambium check my-recipe.yaml')
+    .action(async (recipe: string, options: CheckCommandOptions) => {
+      const { checkCommand } = await import('./check.ts');
+      await checkCommand(recipe, options);
     });
 
   common(program.command('lr-find'))

@@ -1,5 +1,6 @@
 export { type AdapterDescription, loadAdapter, saveAdapter } from './adapter.ts';
 export { type Balance, type BalanceOptions, balanceOf, type ClassWeights } from './balance.ts';
+export { checkFineTune, type Finding, findingsText } from './check-fine-tune.ts';
 export { type Checkpointing, inMemory } from './checkpointing.ts';
 export { dataHashes, type Images, loadRunData, type RunData } from './data-source.ts';
 export { type EvaluateOptions, type Evaluation, evaluate, majorityBaseline } from './evaluate.ts';

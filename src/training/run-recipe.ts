@@ -8,6 +8,7 @@ import { createModel, modelEntry } from '../models/index.ts';
 import type { Module } from '../nn/index.ts';
 import { NaiveBayes } from '../tasks/index.ts';
 import { manualSeed } from '../tensor/index.ts';
+import { checkFineTune, type Finding } from './check-fine-tune.ts';
 import { type DataRequest, dataHashes, leakNotice, loadRunData, type RunData } from './data-source.ts';
 import type { Listener } from './events.ts';
 import { type FineTuneOptions, type FineTuneResult, fineTune, planFineTune, type TrainOptions } from './fine-tune.ts';
@@ -133,6 +134,14 @@ export async function findRecipeRate(recipe: Recipe, request: DataRequest & LrFi
   const data = await loadRunData(init?.recipe ?? recipe, { ...request, text: textInputs(init) });
   const { options } = await optionsOf(data, init);
   return asRecipe(() => findLearningRate(options, request));
+}
+
+/** Labels, inputs and rate of a recipe, before it runs; see checkFineTune. */
+export async function checkRecipe(recipe: Recipe, request: DataRequest = {}): Promise<Finding[]> {
+  const init = await openInit(recipe, request.dataDir);
+  const data = await loadRunData(init?.recipe ?? recipe, { ...request, text: textInputs(init) });
+  const { options } = await optionsOf(data, init);
+  return asRecipe(() => checkFineTune(options));
 }
 
 const planned = (options: TrainOptions, check = false): Promise<RunPlan> =>
