@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { lookAtFeatures } from '../../examples/features.ts';
 import type { CambiumError } from '../base/index.ts';
 import { digits } from '../data/index.ts';
 import { writeNpy } from '../io/index.ts';
@@ -187,6 +188,10 @@ describe('files', () => {
     expect((await errorOf(() => readFeatures(join(dir, 'bad.parquet')))).code).toMatch(/PARQUET/);
     expect((await errorOf(() => readFeatures(join(dir, 'x.csv')))).code).toBe('FORMAT_UNKNOWN');
   });
+});
+
+test('the example finds the digits', async () => {
+  expect(await lookAtFeatures({ samples: 1500 })).toBeGreaterThan(0.9);
 });
 
 test('bad input', async () => {
