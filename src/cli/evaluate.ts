@@ -12,6 +12,7 @@ import { percent } from '../training/progress.ts';
 import { parseRecipe } from '../training/recipe-parse.ts';
 import { makeReport } from '../training/run-report.ts';
 import { tableOptions } from '../training/text-source.ts';
+import type { LoadedTrunk } from '../training/trunk-folder.ts';
 import type { EvaluateCommandOptions, PartOptions } from './main.ts';
 import { note, print, printJson } from './output.ts';
 import { columnsOf } from './text.ts';
@@ -52,10 +53,12 @@ export async function evaluateCommand(dir: string, options: EvaluateCommandOptio
 
 /** The part of the data the model was trained on; with --data-dir on other data, what lies there. */
 export async function openPart(
-  loaded: LoadedModel,
+  loaded: LoadedModel | LoadedTrunk,
   options: PartOptions,
 ): Promise<{ part: Samples; batchSize: number }> {
-  const { origin, dir, classes } = loaded;
+  const { origin, dir } = loaded;
+  // A trunk knows none: those of the data will do.
+  const classes = 'classes' in loaded ? loaded.classes : undefined;
   const { split, limit, dataDir } = options;
   const stored = (origin as { recipe?: unknown } | undefined)?.recipe;
   if (stored === undefined && dataDir === undefined && options.file === undefined)
@@ -88,7 +91,8 @@ export async function openPart(
     return { part, batchSize };
   }
   const { image } = loaded;
-  const kind = dataDir === undefined ? trained.data.name : await kindOf(dataDir);
+  const unlabelled = trained.data.name === 'pictures';
+  const kind = dataDir === undefined || unlabelled ? trained.data.name : await kindOf(dataDir);
   if (dataDir !== undefined && kind === 'folder' && trained.data.name !== 'folder') {
     return { part: cap(await folderFor(dataDir, classes, image)), batchSize };
   }

@@ -1,13 +1,15 @@
 /** `cambium features`: vectors of a layer for every sample of a part of the data, written to a file. */
 import { type Pooling, writeFeatures } from '../features/index.ts';
 import { findModelFolder, loadModelFolder } from '../training/model-folder.ts';
+import { loadTrunk } from '../training/trunk-folder.ts';
 import { openPart } from './evaluate.ts';
 import type { FeaturesCommandOptions } from './main.ts';
 import { note, printJson } from './output.ts';
 
 export async function featuresCommand(dir: string, options: FeaturesCommandOptions): Promise<void> {
   const { out, layer, pooling, split, json = false } = options;
-  const loaded = await loadModelFolder(await findModelFolder(dir));
+  const folder = await findModelFolder(dir);
+  const loaded = (await loadTrunk(folder)) ?? (await loadModelFolder(folder));
   const { part, batchSize } = await openPart(loaded, options);
   const bar = !json && process.stderr.isTTY;
   const written = await writeFeatures(out, loaded, part, {

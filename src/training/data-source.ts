@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { ConfigError, NetworkError, printable } from '../base/errors.ts';
 import {
+  classNames,
   contentHash,
   type Dataset,
   digits,
@@ -234,10 +235,15 @@ function lastPart(all: Samples, size: number): Record<string, Samples> {
 }
 
 /** All pictures of a folder (or of its `test` subdirectory), made to fit what a trained model was given. */
-export async function folderFor(dir: string, classes: readonly string[], image: ImageFeature): Promise<Images> {
-  const options = { channels: image.channels === 1 ? 1 : 3, classes } as const;
+export async function folderFor(
+  dir: string,
+  wanted: readonly string[] | undefined,
+  image: ImageFeature,
+): Promise<Images> {
+  const options = { channels: image.channels === 1 ? 1 : 3, ...(wanted && { classes: wanted }) } as const;
   const source = isArchive(dir) ? await archiveFor(dir, options) : await imageFolder(await testOf(dir), options);
   if (image.height === null || image.width === null) return source;
+  const classes = classNames(source.schema);
   return {
     name: source.name,
     length: source.length,
@@ -258,7 +264,7 @@ async function testOf(dir: string): Promise<string> {
 
 async function archiveFor(
   path: string,
-  options: { channels: 1 | 3; classes: readonly string[] },
+  options: { channels: 1 | 3; classes?: readonly string[] },
 ): Promise<ImageArchiveDataset> {
   const archive = await imageArchive(path);
   return archive.dataset(archive.parts.includes('test') ? 'test' : undefined, options);

@@ -42,3 +42,13 @@ it('writes vectors, ids and labels of the part asked for', { timeout: 120_000 },
   expect((await cambium(['features', run])).code).toBe(2);
   expect(existsSync(join(dir, 'no.npy'))).toBe(false);
 });
+
+it('reads a trunk that learned without labels', { timeout: 120_000 }, async () => {
+  const [run, out] = [join(dir, 'turned'), join(dir, 'trunk.parquet')];
+  const changes = [...small, 'task=rotation', 'objective={}', 'epochs=1'];
+  expect((await cambium(['train', 'quickstart', '--out', run, ...changes.flatMap((s) => ['--set', s])])).code).toBe(0);
+  const { code, stdout } = await cambium(['features', run, '--out', out, '--json']);
+  expect([code, JSON.parse(stdout).shape]).toEqual([0, [30, 128]]);
+  expect((await cambium(['probe', out, '--method', 'knn', '-k', '3', '--json'])).code).toBe(0);
+  expect((await cambium(['evaluate', run])).stderr).toContain('knows no classes');
+});
