@@ -120,11 +120,15 @@ function page(): string {
             : [];
         return `<g class="${run}"><polyline points="${points.join(' ')}"/>${dots.join('')}</g>`;
       });
-    return `<figure><figcaption>${labels} labels</figcaption><svg viewBox="-4 -4 ${width + 8} ${height + 8}" width="${width}">
-<path class="axis" d="M0 0V${height}H${width}M0 ${height / 2}H${width}"/>${lines.join('')}</svg></figure>`;
+    const last = Math.max(...rows.filter((row) => row.labels === labels).map(({ curve }) => curve.at(-1)?.step ?? 0));
+    const text = (x: number, y: number, what: string): string => `<text x="${x}" y="${y}">${what}</text>`;
+    const ticks = [text(-44, 4, '100 %'), text(-44, height / 2 + 4, '50 %'), text(-44, height + 4, '0 %')];
+    const steps = text(width - 70, height + 18, `${last} steps`);
+    return `<figure><figcaption>${labels} labels</figcaption><svg viewBox="-48 -8 ${width + 56} ${height + 32}" width="${width + 56}">
+<path class="axis" d="M0 0V${height}H${width}M0 ${height / 2}H${width}"/>${ticks.join('')}${steps}${lines.join('')}</svg></figure>`;
   });
   return `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Pre-training and labels</title><style>
-body{font:15px sans-serif;margin:2em}figure{display:inline-block;margin:1em}polyline,.axis{fill:none;stroke-width:2}.axis{stroke:#ccc;stroke-width:1}
+body{font:15px sans-serif;margin:2em}figure{display:inline-block;margin:1em}polyline,.axis{fill:none;stroke-width:2}.axis{stroke:#ccc;stroke-width:1}text{font-size:12px;fill:#555}
 .pretrained{stroke:#1f6feb;fill:#1f6feb}.random{stroke:#d1242f;fill:#d1242f}b.pretrained{color:#1f6feb}b.random{color:#d1242f}table{border-collapse:collapse}td,th{padding:2px 8px;text-align:right}
 </style></head><body><h1>Pre-training and labels</h1><p>Validation accuracy (0 to 100 %) over steps: <b class="pretrained">pretrained</b> and <b class="random">random</b> weights.</p>
 ${pictures.join('')}<table>${table
