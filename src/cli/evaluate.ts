@@ -76,7 +76,7 @@ export async function openPart(
         hint: 'pass --data-dir DIR with pictures',
       });
     // The columns of training, unless told; labels are the model's.
-    const columns = { ...tableOptions(trained.data, classes), ...columnsOf(options) };
+    const columns = { ...tableOptions(trained.data, classes), weightColumn: undefined, ...columnsOf(options) };
     return { part: cap(await readTextDataset(options.file, columns)), batchSize };
   }
   if ('text' in loaded) {

@@ -108,7 +108,8 @@ function weightedLoss(
   if (!own) return crossEntropy(y, label, options);
   const each = crossEntropy(y, label, { ...options, reduction: 'none' }).mul(own);
   const counted = perClass ? embedding(perClass.reshape(-1, 1), label).reshape(-1).mul(own) : own;
-  return each.sum().div(counted.sum());
+  // A batch in which nothing counts teaches nothing, rather than NaN.
+  return each.sum().div(counted.sum().maximum(1e-12));
 }
 
 function sampleWeights(batch: LabelledBatch): Tensor | undefined {

@@ -92,7 +92,7 @@ const fieldsOf: Readonly<Record<string, readonly string[]>> = {
   split: ['texts'],
   ...Object.fromEntries(
     [
-      ...['validationFile', 'testFile', 'format', 'textColumn', 'pairColumn', 'labelColumn', 'classes'],
+      ...['validationFile', 'testFile', 'format', 'textColumn', 'pairColumn', 'labelColumn', 'weightColumn', 'classes'],
       ...['delimiter', 'encoding', 'header', 'emptyText'],
     ].map((field) => [field, ['table']]),
   ),
@@ -116,6 +116,8 @@ const dataFields = z.strictObject({
   pairColumn: column.optional(),
   /** `label` unless told. */
   labelColumn: column.optional(),
+  /** What each sample counts in the training loss. */
+  weightColumn: column.optional(),
   /** In order, or names by the values of the column. Those found unless told. */
   classes: z.union([z.array(z.string().min(1)), z.record(z.string(), z.string().min(1))]).optional(),
   delimiter: z.string().length(1).optional(),

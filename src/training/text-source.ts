@@ -66,6 +66,8 @@ export async function loadTextParts(
   // Other parts have the classes of the first, so that one without a class is not numbered anew.
   const rest: TextTableOptions = {
     ...options,
+    // What is measured counts the same for every sample.
+    weightColumn: undefined,
     classes: options.classes ?? classNames(train.schema),
   };
   const part = (file: string | undefined) => (file === undefined ? undefined : readTextDataset(at(file), rest));
@@ -74,11 +76,12 @@ export async function loadTextParts(
 
 /** How a table is read, from the recipe. */
 export function tableOptions(data: Recipe['data'], classes?: readonly string[]): TextTableOptions {
-  const { textColumn, pairColumn, labelColumn, delimiter, encoding, header, emptyText, format } = data;
+  const { textColumn, pairColumn, labelColumn, weightColumn, delimiter, encoding, header, emptyText, format } = data;
   return {
     textColumn,
     pairColumn,
     labelColumn,
+    weightColumn,
     delimiter,
     encoding,
     header,

@@ -1,5 +1,5 @@
 /** Unequal classes and mixed pictures: what the losses and samplers are, through to runs that are resumed bit for bit. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -140,6 +140,7 @@ describe('losses', () => {
     expect(await loss({ classWeights: cw }, batch())).toBeCloseTo(mean([1, 0.5, 2]), 5);
     expect(await loss({}, batch({ weight }))).toBeCloseTo(mean([1, 0, 3]), 5);
     expect(await loss({ classWeights: cw }, batch({ weight }))).toBeCloseTo(mean([1, 0, 6]), 5);
+    expect(await loss({}, batch({ weight: { ...weight, data: new Float32Array(3) } }))).toBe(0);
     const bad = { ...weight, data: Float32Array.of(1, Number.NaN, 1) };
     expect((await errorOf(() => loss({}, batch({ weight: bad })))).details.sample).toBe(5);
   });
@@ -250,5 +251,39 @@ describe('runs', () => {
       model: { name: 'lstm-classifier', embeddingDim: 8, hiddenSize: 8 },
     });
     expect((await errorOf(() => runRecipe(text, { out: join(dir, 'text') }))).code).toBe('MIXING_TEXT');
+  });
+});
+
+describe('a column of weights', () => {
+  const rows = Array.from(
+    { length: 40 },
+    (_, i) => `${i % 2 ? 'good' : 'bad'},${i % 2 ? 'fine food' : 'cold soup'} ${i},${i % 2 ? 1 : 0}`,
+  );
+  const recipe = (weightColumn?: string): RecipeInput => ({
+    name: 'weighed',
+    seed: 1,
+    data: { name: 'table', file: 'rows.csv', validation: 8, test: 8, ...(weightColumn && { weightColumn }) },
+    tokenizer: { train: 'wordpiece', vocabSize: 60 },
+    model: { name: 'lstm-classifier', embeddingDim: 8, hiddenSize: 8 },
+    optimizer: { name: 'adamw', lr: 2e-2 },
+    batchSize: 8,
+    epochs: 3,
+  });
+  test('samples that weigh nothing are not learned from', async () => {
+    await writeFile(join(dir, 'rows.csv'), `label,text,sure\n${rows.join('\n')}\n`);
+    const weighed = await runRecipe(parseRecipe(recipe('sure')), { dataDir: dir, out: join(dir, 'weighed') });
+    // Nobody said that there is anything but good.
+    expect(weighed.report?.confusion.counts.map((row) => row[0])).toEqual([0, 0]);
+    const plain = await runRecipe(parseRecipe(recipe()), { dataDir: dir, out: join(dir, 'even') });
+    expect(plain.report?.accuracy).toBeGreaterThan(0.9);
+  });
+  test('a weight that is none is refused with its line', async () => {
+    await writeFile(join(dir, 'rows.csv'), `label,text,sure\n${rows.slice(0, 20).join('\n')}\nbad,late,-1\n`);
+    const error = await errorOf(() => runRecipe(parseRecipe(recipe('sure')), { dataDir: dir, out: join(dir, 'no') }));
+    expect([error.code, error.details.line, error.details.field]).toEqual(['WEIGHT_INVALID', 22, 'sure']);
+    const missing = await errorOf(() =>
+      runRecipe(parseRecipe(recipe('unsure')), { dataDir: dir, out: join(dir, 'no') }),
+    );
+    expect(missing.code).toBe('COLUMN_MISSING');
   });
 });

@@ -11,12 +11,14 @@ export interface TextSample {
   /** A second text, where the schema has one. */
   readonly pair?: string;
   readonly label: number;
+  /** What the sample counts in a training loss, where the schema has it. */
+  readonly weight?: number;
 }
 
 /** The schema of a text (or two) and its class. */
-export const textClassSchema = (names: readonly string[], pair = false): Schema => ({
+export const textClassSchema = (names: readonly string[], pair = false, weight = false): Schema => ({
   features: { text: { kind: 'text' }, ...(pair && { pair: { kind: 'text' } }) },
-  labels: { label: { kind: 'class', names: [...names] } },
+  labels: { label: { kind: 'class', names: [...names] }, ...(weight && { weight: { kind: 'number' } }) },
 });
 
 /**
@@ -32,6 +34,8 @@ export interface TextTableOptions extends TableOptions {
   readonly pairColumn?: Column;
   /** Default `label`. */
   readonly labelColumn?: Column;
+  /** What each sample counts in the training loss, numbers of at least 0; all the same unless told. Not of streams. */
+  readonly weightColumn?: Column;
   /** Those found, sorted, unless told. Streams need them. */
   readonly classes?: ClassNames;
   /** What to do with a text that is missing or blank: an error (default), or leave the row out. */
@@ -43,6 +47,7 @@ interface RawRow {
   readonly text: string;
   readonly pair?: string;
   readonly label: string | undefined;
+  readonly weight?: string | undefined;
   readonly line: number;
 }
 
@@ -54,6 +59,7 @@ export class InMemoryTextDataset implements Dataset<TextSample> {
   readonly texts: readonly string[];
   readonly pairs?: readonly string[];
   readonly labels: Int32Array;
+  readonly weights?: Float32Array;
   readonly #lines?: Int32Array;
   readonly #file?: string;
 
@@ -63,12 +69,13 @@ export class InMemoryTextDataset implements Dataset<TextSample> {
     texts: readonly string[];
     pairs?: readonly string[];
     labels: Int32Array;
+    weights?: Float32Array;
     classes: readonly string[];
     /** Where they came from, for messages. */
     origin?: { readonly file: string; readonly lines: Int32Array };
   }) {
-    const { name, texts, pairs, labels, classes, origin } = options;
-    if (texts.length !== labels.length || (pairs && pairs.length !== texts.length))
+    const { name, texts, pairs, labels, weights, classes, origin } = options;
+    if ([labels, pairs, weights].some((list) => list && list.length !== texts.length))
       throw new DataError('DATASET_SIZE', `${name}: ${texts.length} texts and ${labels.length} labels`, {
         expected: texts.length,
         got: labels.length,
@@ -77,10 +84,11 @@ export class InMemoryTextDataset implements Dataset<TextSample> {
     if (bad >= 0) labelOutside(name, bad, labels[bad] as number, classes.length);
     this.name = name;
     this.length = texts.length;
-    this.schema = textClassSchema(classes, pairs !== undefined);
+    this.schema = textClassSchema(classes, pairs !== undefined, weights !== undefined);
     this.texts = texts;
     this.pairs = pairs;
     this.labels = labels;
+    this.weights = weights;
     this.#file = origin?.file;
     this.#lines = origin?.lines;
   }
@@ -88,7 +96,12 @@ export class InMemoryTextDataset implements Dataset<TextSample> {
   get(index: number): TextSample {
     this.#check(index);
     const [text, label] = [this.texts[index] as string, this.labels[index] as number];
-    return this.pairs ? { text, pair: this.pairs[index] as string, label } : { text, label };
+    return {
+      text,
+      ...(this.pairs && { pair: this.pairs[index] as string }),
+      label,
+      ...(this.weights && { weight: this.weights[index] as number }),
+    };
   }
 
   label(index: number): number {
@@ -123,13 +136,15 @@ export async function readTextDataset(file: string, options: TextTableOptions = 
   const pairs: string[] | undefined = options.pairColumn === undefined ? undefined : [];
   const lines: number[] = [];
   const values: string[] = [];
+  const weights: number[] | undefined = options.weightColumn === undefined ? undefined : [];
   let characters = 0;
-  for await (const { text, pair, label, line } of rawRows(file, options)) {
+  for await (const { text, pair, label, weight, line } of rawRows(file, options)) {
     if (label === undefined || label.trim() === '') labelMissing(file, line, options.labelColumn ?? 'label');
     texts.push(text);
     pairs?.push(pair as string);
     values.push(label.trim());
     lines.push(line);
+    weights?.push(weightOf(weight, file, line, options.weightColumn as Column));
     characters += text.length + (pair?.length ?? 0);
     if (characters > MAX_CHARACTERS)
       throw new DataError('DATASET_TOO_LARGE', `${printable(file)} has more than ${MAX_CHARACTERS} characters`, {
@@ -154,6 +169,7 @@ export async function readTextDataset(file: string, options: TextTableOptions = 
     texts,
     pairs,
     labels,
+    ...(weights && { weights: Float32Array.from(weights) }),
     classes: known.names,
     origin,
   });
@@ -169,6 +185,8 @@ export function textStream(
 ): IterableDataset<TextSample> {
   const list = typeof files === 'string' ? [files] : [...files];
   const { classes } = options;
+  if (options.weightColumn !== undefined)
+    throw new ArgumentError('OPTION_INVALID', 'weightColumn is not for streams', { field: 'weightColumn' });
   if (!classes || Object.keys(classes).length < 2)
     throw new ArgumentError('CLASSES_NEEDED', 'a stream of labelled texts needs its classes beforehand', {
       field: 'classes',
@@ -231,16 +249,19 @@ export async function* readTexts(
 }
 
 async function* rawRows(file: string, options: TextTableOptions): AsyncGenerator<RawRow, void, void> {
-  const { textColumn = 'text', pairColumn, labelColumn = 'label', emptyText = 'error' } = options;
-  const columns = [textColumn, labelColumn, ...(pairColumn === undefined ? [] : [pairColumn])];
+  const { textColumn = 'text', pairColumn, labelColumn = 'label', weightColumn, emptyText = 'error' } = options;
+  const more = [pairColumn, weightColumn].filter((column) => column !== undefined);
+  const columns = [textColumn, labelColumn, ...more];
   for await (const { values, line } of readTable(file, columns, options)) {
-    const [text, label, pair] = values;
+    const [text, label, ...rest] = values;
+    const pair = pairColumn === undefined ? undefined : rest[0];
+    const weight = weightColumn === undefined ? undefined : rest[more.length - 1];
     const blank = (value: string | undefined): boolean => value === undefined || value.trim() === '';
     if (blank(text) || (pairColumn !== undefined && blank(pair))) {
       if (emptyText === 'skip') continue;
       textMissing(file, line, blank(text) ? textColumn : (pairColumn as Column));
     }
-    yield { text: text as string, label, line, ...(pairColumn !== undefined && { pair: pair as string }) };
+    yield { text: text as string, label, weight, line, ...(pairColumn !== undefined && { pair: pair as string }) };
   }
 }
 
@@ -287,6 +308,22 @@ function labelMissing(file: string, line: number, column: Column): never {
     expected: 'a label',
     hint: 'label the row or delete it',
   });
+}
+
+function weightOf(text: string | undefined, file: string, line: number, column: Column): number {
+  const weight = Number(text);
+  if (text !== undefined && text.trim() !== '' && weight >= 0 && Number.isFinite(weight)) return weight;
+  throw new DataError(
+    'WEIGHT_INVALID',
+    `${printable(file)}: line ${line}: weight ${printable(text ?? null)} in column ${printable(column)}`,
+    {
+      file,
+      line,
+      field: String(column),
+      expected: 'a number of at least 0',
+      got: text,
+    },
+  );
 }
 
 function textMissing(file: string, line: number, column: Column): never {
