@@ -95,7 +95,7 @@ interface Moments {
   readonly deviation: Float64Array;
 }
 
-/** Mean and deviation of each column; a constant column has deviation 1. */
+/** Mean and deviation of each column; a column whose deviation is no more than the rounding of its mean is constant, and has 1. */
 function moments({ vectors, shape: [rows, width] }: FeatureTable): Moments {
   const mean = new Float64Array(width);
   const square = new Float64Array(width);
@@ -104,7 +104,9 @@ function moments({ vectors, shape: [rows, width] }: FeatureTable): Moments {
   for (let i = 0; i < rows; i++)
     for (let c = 0; c < width; c++)
       square[c] = (square[c] as number) + ((vectors[i * width + c] as number) - (mean[c] as number)) ** 2 / rows;
-  return { mean, deviation: square.map((v) => (v > 0 ? Math.sqrt(v) : 1)) };
+  // Rounding leaves a constant column a little spread; divided by it, any other value would be enormous.
+  const constant = (v: number, c: number): boolean => v <= (rows * Number.EPSILON * (mean[c] as number)) ** 2;
+  return { mean, deviation: square.map((v, c) => (constant(v, c) ? 1 : Math.sqrt(v))) };
 }
 
 function scaled({ vectors, shape: [, width] }: FeatureTable, by: Moments | undefined): Float32Array {

@@ -194,6 +194,19 @@ test('the example finds the digits', async () => {
   expect(await lookAtFeatures({ samples: 1500 })).toBeGreaterThan(0.9);
 });
 
+test('a column that is constant but for rounding decides nothing', async () => {
+  const with_ = (value: number): FeatureTable => ({
+    ...train,
+    vectors: Float32Array.from({ length: 60 * 7 }, (_, i) =>
+      i % 7 === 6 ? value : (train.vectors[Math.floor(i / 7) * 6 + (i % 7)] as number),
+    ),
+    shape: [60, 7],
+  });
+  const wanted = await linearProbe(train, train);
+  const found = await linearProbe(with_(0.1), with_(0.1001));
+  expect(found.predictions).toEqual(wanted.predictions);
+});
+
 test('bad input', async () => {
   const { labels, ...unlabelled } = train;
   const one = { ...train, labels: new Int32Array(60) };
@@ -203,6 +216,10 @@ test('bad input', async () => {
   };
   expect(await code(() => linearProbe(unlabelled, test_))).toBe('LABEL_MISSING');
   expect(await code(() => linearProbe(one, test_))).toBe('CLASSES_TOO_FEW');
+  const masked = { ...train, labels: train.labels?.map((v, i) => (i < 40 ? -1 : v)) as Int32Array };
+  expect(await code(() => linearProbe(masked, test_))).toBe('LABEL_OUTSIDE');
+  expect(await code(() => knnClassify(masked, masked, { k: 3 }))).toBe('LABEL_OUTSIDE');
+  expect(await code(() => knnClassify({ ...train, classes: ['a', 'b'] }, test_))).toBe('LABEL_OUTSIDE');
   expect(await code(() => linearProbe(train, tableOf(golden.wide, 9)))).toBe('WIDTH_MISMATCH');
   expect(await code(() => linearProbe(train, test_, { l2: -1 }))).toBe('OPTION_INVALID l2');
   expect(await code(() => knnClassify(train, test_, { k: 61 }))).toBe('OPTION_INVALID k');

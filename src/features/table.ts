@@ -38,13 +38,25 @@ export function checkTable({ vectors, shape: [rows, width], ids, labels }: Featu
     );
 }
 
-/** Labels and the names of the classes. @throws DataError LABEL_MISSING, CLASSES_TOO_FEW. */
-export function labelled({ labels, classes }: FeatureTable): { labels: Int32Array; classes: readonly string[] } {
+/** Labels and the names of the classes. @throws DataError LABEL_MISSING, LABEL_OUTSIDE naming the sample, CLASSES_TOO_FEW. */
+export function labelled({ labels, classes, ids }: FeatureTable): { labels: Int32Array; classes: readonly string[] } {
   if (!labels)
     throw new DataError('LABEL_MISSING', 'these features have no labels', {
       hint: 'write them from labelled data: cambium features RUN --out FILE; a .npy needs its .labels.npy beside it',
     });
   const most = labels.reduce((a, b) => Math.max(a, b), 0);
+  const count = classes?.length ?? most + 1;
+  const bad = labels.findIndex((label) => label < 0 || label >= count);
+  if (bad >= 0)
+    throw new DataError(
+      'LABEL_OUTSIDE',
+      `sample ${ids[bad]} has the label ${labels[bad]}, there are ${count} classes`,
+      {
+        sample: ids[bad],
+        expected: `0..${count - 1}`,
+        got: labels[bad],
+      },
+    );
   const distinct = new Set(labels).size;
   if (distinct < 2)
     throw new DataError('CLASSES_TOO_FEW', `all ${labels.length} samples are of one class`, {
