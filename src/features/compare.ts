@@ -49,6 +49,12 @@ export async function compareFeatures(
       hint: 'write both from the same part of the same data',
     });
   const { classes } = labelled(before);
+  const differs = after.labels ? after.labels.findIndex((label, i) => label !== before.labels?.[i]) : -1;
+  if (differs >= 0)
+    throw new ArgumentError('SAMPLES_MISMATCH', `sample ${before.ids[differs]} has another label in each`, {
+      expected: before.labels?.[differs],
+      got: after.labels?.[differs],
+    });
   const quality = async (table: FeatureTable): Promise<FeatureQuality> => {
     const rows = Array.from({ length: table.shape[0] }, (_, i) => i);
     const [train, test] = [

@@ -151,6 +151,8 @@ describe('compareFeatures', () => {
     expect(text).toContain('linear CKA');
   });
   test('other samples are refused', async () => {
+    const relabelled = { ...train, labels: train.labels?.map((l) => (l + 1) % 3) as Int32Array };
+    expect((await errorOf(() => compareFeatures(train, relabelled))).code).toBe('SAMPLES_MISMATCH');
     expect((await errorOf(() => compareFeatures(train, rowsOf(train, [1, 2])))).code).toBe('SAMPLES_MISMATCH');
   });
 });
@@ -184,6 +186,9 @@ describe('files', () => {
       code: 'FEATURES_NOT_FINITE',
       details: { sample: 1 },
     });
+    await writeNpy(join(dir, 'half.npy'), { dtype: 'f32', shape: [2, 2], data: new Float32Array(4) });
+    await writeNpy(join(dir, 'half.labels.npy'), { dtype: 'f32', shape: [2], data: Float32Array.of(0, 1.5) });
+    expect((await errorOf(() => readFeatures(join(dir, 'half.npy')))).details.field).toBe('labels');
     await writeFile(join(dir, 'bad.parquet'), 'PAR1 nothing');
     expect((await errorOf(() => readFeatures(join(dir, 'bad.parquet')))).code).toMatch(/PARQUET/);
     expect((await errorOf(() => readFeatures(join(dir, 'x.csv')))).code).toBe('FORMAT_UNKNOWN');

@@ -49,6 +49,17 @@ export async function project(table: FeatureTable, options: ProjectOptions = {})
   const neighbours =
     options.neighbours ?? Math.min({ umap: 15, pacmap: 10, tsne: 30 }[method], Math.floor((rows - 1) / 3));
   wholeNumber('neighbours', neighbours, 1, rows - 1);
+  // t-SNE keeps several matrices of all pairs.
+  if (method === 'tsne' && rows > MOST_PAIRED)
+    throw new ArgumentError(
+      'FEATURES_TOO_MANY',
+      `t-SNE of ${rows} samples would need their ${rows} x ${rows} distances`,
+      {
+        expected: `<= ${MOST_PAIRED}`,
+        got: rows,
+        hint: 'use umap or pacmap, or features of fewer samples (--limit)',
+      },
+    );
   // The many columns of wide layers say little more than their main directions, and cost as much each.
   const narrow = width > WIDE ? await pca(table, Math.min(50, rows)) : undefined;
   const columns = narrow ? Math.min(50, rows) : width;
@@ -65,6 +76,7 @@ export async function project(table: FeatureTable, options: ProjectOptions = {})
 }
 
 const WIDE = 100;
+const MOST_PAIRED = 5000;
 // A matrix of so many rows takes seconds; more would take minutes.
 const LARGEST = 4096;
 

@@ -41,13 +41,26 @@ function tableOf(path: string, { features: { dtype, shape, data }, ids, labels, 
         got: { dtype, shape },
       },
     );
-  const whole = (values: ArrayLike<number | bigint>): Int32Array =>
-    Int32Array.from(values as ArrayLike<number>, Number);
+  const whole = (name: string, values: ArrayLike<number | bigint>): Int32Array => {
+    const numbers = Array.from(values as ArrayLike<number>, Number);
+    const bad = numbers.findIndex((v) => (v | 0) !== v);
+    if (bad < 0) return Int32Array.from(numbers);
+    throw new DataError(
+      'FEATURES_INVALID',
+      `${printable(path)}: ${name} ${numbers[bad]} of row ${bad} is no 32-bit whole number`,
+      {
+        file: path,
+        field: name,
+        sample: bad,
+        got: numbers[bad],
+      },
+    );
+  };
   return {
     vectors: data as Float32Array,
     shape: [rows, width],
-    ids: ids ? whole(ids) : Int32Array.from({ length: rows }, (_, i) => i),
-    ...(labels && { labels: whole(labels) }),
+    ids: ids ? whole('ids', ids) : Int32Array.from({ length: rows }, (_, i) => i),
+    ...(labels && { labels: whole('labels', labels) }),
     ...(classes && { classes }),
   };
 }
@@ -116,7 +129,10 @@ async function fromParquet(path: string): Promise<FeatureTable> {
   lists.forEach((list, i) => {
     vectors.set(list as ArrayLike<number>, i * width);
   });
-  const column = (name: string) => (rows[0]?.[name] === undefined ? undefined : rows.map((row) => Number(row[name])));
+  const column = (name: string) =>
+    rows[0]?.[name] === undefined
+      ? undefined
+      : rows.map((row) => (row[name] === null ? Number.NaN : Number(row[name])));
   const [ids, labels] = [column('id'), column('label')];
   const names = labels && rows[0]?.class !== undefined ? classNamesOf(rows, labels) : undefined;
   return tableOf(path, {
