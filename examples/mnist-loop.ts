@@ -28,7 +28,8 @@ export async function learnDigits({ dataDir = '', samples = 6000, lr = 2e-3 } = 
 
   let correct = 0;
   for await (const batch of new DataLoader(test, { batchSize: 100, transforms }).epoch(0)) {
-    const answers = await task.evaluate(model, batch).predictions.data();
+    const [{ predictions }] = task.evaluate(model, batch);
+    const answers = await predictions.data();
     correct += answers.filter((answer, i) => answer === batch.label.data[i]).length;
   }
   return correct / test.length;

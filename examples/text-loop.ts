@@ -32,7 +32,8 @@ export async function learnReviews({ samples = 2000, epochs = 3, lr = 1e-3 } = {
 
   let correct = 0;
   for await (const batch of new DataLoader(test, { batchSize: 100, text }).epoch(0)) {
-    const answers = await task.evaluate(model, batch).predictions.data();
+    const [{ predictions }] = task.evaluate(model, batch);
+    const answers = await predictions.data();
     correct += answers.filter((answer, i) => answer === batch.label.data[i]).length;
   }
   return [correct / test.length, await (await NaiveBayes.fit(train)).accuracy(test)];

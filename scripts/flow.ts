@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import {
   builtinRecipes,
+  type ClassReport,
   parseRecipe,
   type RecipeInput,
   type ReportJson,
@@ -88,7 +89,8 @@ const percent = (x: number): string => `${(100 * x).toFixed(2)} %`;
 const table = [
   '| labels | weights | steps | test accuracy | 95 % | test loss |',
   '|---|---|---|---|---|---|',
-  ...rows.map(({ run, labels, report: { accuracy, interval, loss }, curve }) => {
+  ...rows.map(({ run, labels, report, curve }) => {
+    const { accuracy, interval, loss } = report as ReportJson & ClassReport;
     const steps = curve.at(-1)?.step ?? 0;
     return `| ${labels} | ${run} | ${steps} | ${percent(accuracy)} | ${percent(interval.low)} to ${percent(interval.high)} | ${loss.toFixed(4)} |`;
   }),

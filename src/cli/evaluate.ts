@@ -8,7 +8,7 @@ import { dataHashes, folderFor, loadRunData } from '../training/data-source.ts';
 import { evaluate } from '../training/evaluate.ts';
 import type { Samples } from '../training/inputs.ts';
 import { findModelFolder, type LoadedModel, loadModelFolder } from '../training/model-folder.ts';
-import { percent } from '../training/progress.ts';
+import { measuresText, percent } from '../training/progress.ts';
 import { parseRecipe } from '../training/recipe-parse.ts';
 import { makeReport } from '../training/run-report.ts';
 import { tableOptions } from '../training/text-source.ts';
@@ -32,10 +32,10 @@ export async function evaluateCommand(dir: string, options: EvaluateCommandOptio
   });
   if (!evaluation) return;
   const report = makeReport(evaluation, { data: hashes.train, weights: loaded.weightsHash });
-  const { accuracy, n, loss } = evaluation;
+  const { accuracy, n, loss, measures } = evaluation;
   if (json)
     return printJson({
-      accuracy,
+      ...(accuracy === undefined ? { measures, heads: report.json.heads } : { accuracy }),
       n,
       loss,
       split,
@@ -48,7 +48,8 @@ export async function evaluateCommand(dir: string, options: EvaluateCommandOptio
       dataHash: report.json.data,
     });
   await print(report.text);
-  await note(`${part.name}: accuracy ${percent(accuracy)} of ${n}${split === 'test' ? '' : ` (${split})`}`);
+  const found = accuracy === undefined ? measuresText(measures) : `accuracy ${percent(accuracy)}`;
+  await note(`${part.name}: ${found} of ${n}${split === 'test' ? '' : ` (${split})`}`);
 }
 
 /** The part of the data the model was trained on; with --data-dir on other data, what lies there. */

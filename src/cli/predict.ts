@@ -8,7 +8,7 @@ import {
   InMemoryImageDataset,
   withoutRandom,
 } from '../data/index.ts';
-import type { Prediction } from '../tasks/index.ts';
+import type { Answer, Answers } from '../tasks/index.ts';
 import {
   findModelFolder,
   type LoadedImageModel,
@@ -35,9 +35,9 @@ export async function predictCommand(
     throw new ConfigError('OPTION_INVALID', '--text: this model reads pictures', { field: '--text' });
   for (const file of files) {
     try {
-      const { label, probabilities } = await predictFile(loaded, file, invert);
-      if (json) await printJson({ file, label, probabilities });
-      else await print(describe(file, probabilities, top));
+      const answers = await predictFile(loaded, file, invert);
+      if (json) await printJson({ file, ...plain(answers) });
+      else await print(describe(file, answers, top));
     } catch (error) {
       // One bad file does not keep the others from their answer; the exit code tells.
       const failure = asCambiumError(error);
@@ -59,16 +59,15 @@ async function predictTextCommand(
   const given = text.map((words) => ({ text: words }));
   const sources = [...(given.length > 0 ? [given] : []), ...files.map((file) => textsOf(file, options))];
   for (const source of sources)
-    for await (const { prediction, ...sample } of predictTexts(loaded, source, top)) {
-      const { label, probabilities } = prediction;
-      if (json) await printJson({ ...sample, label, probabilities });
-      else await print(describe(sample.text, probabilities, top));
+    for await (const { answers, ...sample } of predictTexts(loaded, source, top)) {
+      if (json) await printJson({ ...sample, ...plain(answers) });
+      else await print(describe(sample.text, answers, top));
     }
 }
 
-/** The answer for one picture file. */
-export async function predictFile(loaded: LoadedImageModel, file: string, invert: boolean): Promise<Prediction> {
-  const { image: feature, classes, transforms, task, module } = loaded;
+/** The answers for one picture file. */
+export async function predictFile(loaded: LoadedImageModel, file: string, invert: boolean): Promise<Answers> {
+  const { image: feature, transforms, task, module } = loaded;
   const decoded = await decodeImageFile(file, { channels: feature.channels === 1 ? 1 : 3 });
   const seen = invert ? inverted(decoded) : decoded;
   const { data, height, width, channels } = fitImage(seen, feature);
@@ -79,19 +78,54 @@ export async function predictFile(loaded: LoadedImageModel, file: string, invert
     height,
     width,
     channels,
-    classes,
+    classes: ['unknown'],
   });
   const loader = new DataLoader(dataset, { batchSize: 1, transforms: withoutRandom(transforms) });
-  const [prediction] = await task.predict(module, await loader.batch(0, 0));
-  return prediction as Prediction;
+  const [answers] = await task.answers(module, await loader.batch(0, 0));
+  return answers as Answers;
 }
 
 const inverted = (image: ImageU8): ImageU8 => ({ ...image, data: image.data.map((v) => 255 - v) });
 
-function describe(file: string, probabilities: Readonly<Record<string, number>>, top: number): string {
-  const best = Object.entries(probabilities)
+/** As JSON: the answer itself where there is one label, otherwise all under `answers`, by label. */
+function plain(answers: Answers): object {
+  const fields = (answer: Answer): object => {
+    if (!('index' in answer)) return answer;
+    const { label, probabilities } = answer;
+    return { label, probabilities };
+  };
+  const [only, ...others] = Object.values(answers);
+  if (only && others.length === 0) return fields(only);
+  return { answers: Object.fromEntries(Object.entries(answers).map(([field, answer]) => [field, fields(answer)])) };
+}
+
+function describe(file: string, answers: Answers, top: number): string {
+  const entries = Object.entries(answers);
+  const texts = entries.map(([field, answer]) => {
+    const name = entries.length > 1 || !('index' in answer) ? `${word(field)} ` : '';
+    return `${name}${answerText(answer, top)}`;
+  });
+  return `${word(file)}: ${texts.join('; ')}`;
+}
+
+function answerText(answer: Answer, top: number): string {
+  if ('value' in answer) return numberText(answer.value);
+  if ('values' in answer)
+    return Object.entries(answer.values)
+      .map(([name, value]) => `${word(name)} ${numberText(value)}`)
+      .join(', ');
+  const share = ([label, p]: readonly [string, number]): string => `${word(label)} ${(100 * p).toFixed(2)} %`;
+  const { probabilities } = answer;
+  if ('labels' in answer)
+    return answer.labels.length === 0
+      ? 'none'
+      : answer.labels.map((label) => share([label, probabilities[label] as number])).join(', ');
+  return Object.entries(probabilities)
     .sort(([, a], [, b]) => b - a)
     .slice(0, top)
-    .map(([label, p]) => `${printable(label).slice(1, -1)} ${(100 * p).toFixed(2)} %`);
-  return `${printable(file).slice(1, -1)}: ${best.join(', ')}`;
+    .map(share)
+    .join(', ');
 }
+
+const word = (text: string): string => printable(text).slice(1, -1);
+const numberText = (value: number): string => String(Number(value.toPrecision(5)));

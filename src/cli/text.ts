@@ -12,7 +12,7 @@ import {
   type TextTableOptions,
   textSetNames,
 } from '../data/index.ts';
-import type { Prediction } from '../tasks/index.ts';
+import type { Answers } from '../tasks/index.ts';
 import type { LoadedTextModel } from '../training/model-folder.ts';
 
 /** Options of commands that read tables of texts. */
@@ -64,7 +64,7 @@ export async function* predictTexts(
   { text: { tokenizer, maxLength, padToMultipleOf }, task, module }: LoadedTextModel,
   samples: AsyncIterable<{ text: string; pair?: string }> | Iterable<{ text: string; pair?: string }>,
   top: number,
-): AsyncGenerator<{ text: string; pair?: string; prediction: Prediction }, void, void> {
+): AsyncGenerator<{ text: string; pair?: string; answers: Answers }, void, void> {
   let group: { text: string; pair?: string }[] = [];
   const answer = async function* () {
     const pairs = group.some(({ pair }) => pair !== undefined) ? group.map(({ pair }) => pair ?? '') : undefined;
@@ -73,8 +73,8 @@ export async function* predictTexts(
       group.map(({ text }) => text),
       options,
     );
-    const predictions = await task.predict(module, batch, { topK: top });
-    for (const [i, sample] of group.entries()) yield { ...sample, prediction: predictions[i] as Prediction };
+    const answers = await task.answers(module, batch, { topK: top });
+    for (const [i, sample] of group.entries()) yield { ...sample, answers: answers[i] as Answers };
     group = [];
   };
   for await (const sample of samples) {

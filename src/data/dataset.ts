@@ -21,6 +21,8 @@ export interface Dataset<S = Sample> {
   id?(index: number): number;
   /** The class of a sample, where it can be told without decoding the rest. */
   label?(index: number): number;
+  /** All labels of a sample, where they can be told without decoding the rest. */
+  targets?(index: number): Readonly<Record<string, FieldValue>> | undefined;
   /** Where a sample came from, for messages (a file name). */
   describe?(index: number): string;
 }
@@ -127,6 +129,10 @@ class Subset<S> implements Dataset<S> {
     return this.#source.label?.(this.#at(index)) ?? Number.NaN;
   }
 
+  targets(index: number): Readonly<Record<string, FieldValue>> | undefined {
+    return this.#source.targets?.(this.#at(index));
+  }
+
   describe(index: number): string {
     return describeSample(this.#source, this.#at(index));
   }
@@ -153,6 +159,20 @@ export const idOf = (dataset: Dataset<unknown>, index: number): number => datase
 /** A sample's origin for messages. */
 export const describeSample = (dataset: Dataset<unknown>, index: number): string =>
   dataset.describe?.(index) ?? `${dataset.name} sample ${idOf(dataset, index)}`;
+
+/** All labels of a sample, without decoding pictures where the data set allows. */
+export async function labelsAt(
+  dataset: Dataset<unknown>,
+  index: number,
+): Promise<Readonly<Record<string, FieldValue>>> {
+  const names = Object.keys(dataset.schema.labels);
+  const label = names.join() === 'label' ? dataset.label?.(index) : undefined;
+  if (label !== undefined && !Number.isNaN(label)) return { label };
+  const known = dataset.targets?.(index);
+  if (known) return known;
+  const sample = (await dataset.get(index)) as Sample;
+  return Object.fromEntries(names.map((name) => [name, sample[name] as FieldValue]));
+}
 
 /** Every sample's class, without decoding pictures where the data set allows. @throws DataError. */
 export async function labelsOf(dataset: Dataset<unknown>, field = 'label'): Promise<Int32Array> {

@@ -2,6 +2,7 @@ export * from './block-loader.ts';
 export * from './card.ts';
 export * from './card-text.ts';
 export * from './dataset.ts';
+export * from './datasets/digit-attributes.ts';
 export * from './datasets/digits.ts';
 export * from './datasets/image-archive.ts';
 export { type ImageFolderDataset, type ImageFolderOptions, imageFolder } from './datasets/image-folder.ts';
@@ -18,6 +19,10 @@ export { parseTar, readTar, type TarEntry, type TarOptions } from './formats/tar
 export { readTextChunks, type TextFileOptions } from './formats/text-chunks.ts';
 export { asImage, fitImage, type ImageSize, type ImageU8, LUMA, resize, toChannels } from './image.ts';
 export * from './iterable.ts';
+export * from './join.ts';
+export { type LabelColumn, type LabelSpec, weightSpec, withClasses } from './label-columns.ts';
+export type { ClassNames } from './label-reader.ts';
+export * from './labelled-table.ts';
 export * from './loader.ts';
 export { PatchMasking } from './patch-masking.ts';
 export { HostPipeline } from './pipeline.ts';

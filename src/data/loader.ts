@@ -265,19 +265,24 @@ function makeField(name: string, schema: Schema, pipeline: CheckedPipeline | und
   switch (kind.kind) {
     case 'image':
       return imageField(name, pipeline as CheckedPipeline, views);
-    case 'class':
+    case 'class': {
+      const least = kind.optional ? -1 : 0;
       return {
         name,
         allocate: (size) => ({ dtype: 'i32', shape: [size], data: new Int32Array(size) }),
         write: (value, out, b) => {
-          if (!Number.isInteger(value) || (value as number) < 0 || (value as number) >= kind.names.length)
+          if (!Number.isInteger(value) || (value as number) < least || (value as number) >= kind.names.length)
             return `is ${printable(value)}, outside the ${kind.names.length} classes`;
           out[b] = value as number;
           return undefined;
         },
       };
+    }
     case 'number':
-      return vectorField(name, 1, []);
+      return vectorField(name, 1, [], 'optional' in kind && kind.optional);
+    case 'classes':
+    case 'numbers':
+      return vectorField(name, kind.names.length, [kind.names.length], kind.optional);
     case 'vector':
       return vectorField(name, kind.size, [kind.size]);
     case 'text':
@@ -296,7 +301,8 @@ function makeField(name: string, schema: Schema, pipeline: CheckedPipeline | und
   }
 }
 
-function vectorField(name: string, size: number, shape: number[]): Field {
+/** `optional`: NaN stands for what is not there. */
+function vectorField(name: string, size: number, shape: number[], optional = false): Field {
   return {
     name,
     allocate: (batch) => ({ dtype: 'f32', shape: [batch, ...shape], data: new Float32Array(batch * size) }),
@@ -304,7 +310,8 @@ function vectorField(name: string, size: number, shape: number[]): Field {
       const values = typeof value === 'number' ? [value] : (value as ArrayLike<number>);
       if (typeof values !== 'object' || values.length !== size) return `is not ${size} number(s)`;
       for (let i = 0; i < size; i++) {
-        if (!Number.isFinite(values[i])) return `has ${printable(values[i])} where a finite number is needed`;
+        if (!Number.isFinite(values[i]) && !(optional && Number.isNaN(values[i])))
+          return `has ${printable(values[i])} where a finite number is needed`;
         out[b * size + i] = values[i] as number;
       }
       return undefined;

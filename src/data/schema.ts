@@ -14,9 +14,15 @@ export type Feature =
 
 export type ImageFeature = Extract<Feature, { kind: 'image' }>;
 
-export type Label =
-  /** An index into `names`. */
-  { readonly kind: 'class'; readonly names: readonly string[] } | { readonly kind: 'number' };
+/** `optional`: samples may lack it (class -1, numbers NaN, in all of `classes`). */
+export type Label = (
+  | /** An index into `names`. */ { readonly kind: 'class'; readonly names: readonly string[] }
+  /** Any of `names`: a Float32Array with 0 or 1 for each. */
+  | { readonly kind: 'classes'; readonly names: readonly string[] }
+  | { readonly kind: 'number' }
+  /** Several with names: a Float32Array. */
+  | { readonly kind: 'numbers'; readonly names: readonly string[] }
+) & { readonly optional?: true };
 
 export interface Schema {
   readonly features: Readonly<Record<string, Feature>>;
@@ -33,6 +39,9 @@ export const imageClassSchema = (
   features: { image: { kind: 'image', height, width, channels } },
   labels: { label: { kind: 'class', names: [...names] } },
 });
+
+/** The number label that says what a sample counts in a training loss; nothing predicts it. */
+export const weightField = 'weight';
 
 /** Names a batch uses for itself, so no field may have them. */
 export const reservedFields: ReadonlySet<string> = new Set(['ids', 'index', 'epoch', 'size']);
@@ -78,7 +87,12 @@ const features: { readonly [K in Feature['kind']]: Readonly<Record<string, Check
   text: {},
   audio: { sampleRate: count, channels: count },
 };
-const labels: { readonly [K in Label['kind']]: Readonly<Record<string, Check>> } = { class: { names }, number: {} };
+const labels: { readonly [K in Label['kind']]: Readonly<Record<string, Check>> } = {
+  class: { names },
+  classes: { names },
+  number: {},
+  numbers: { names },
+};
 
 /** A schema read from a file or written by hand, checked. @throws DataError SCHEMA_INVALID naming the field. */
 export function parseSchema(value: unknown): Schema {
@@ -107,8 +121,11 @@ function section(
     const kind = row.kind;
     const checks = typeof kind === 'string' && Object.hasOwn(kinds, kind) ? kinds[kind] : undefined;
     if (!checks) return invalid(`${path}.kind`, Object.keys(kinds).join(' | '), kind);
-    for (const key of Object.keys(row))
-      if (key !== 'kind' && !Object.hasOwn(checks, key)) invalid(`${path}.${key}`, 'no such key', key);
+    for (const key of Object.keys(row)) {
+      const known = key === 'kind' || Object.hasOwn(checks, key) || (kinds === labels && key === 'optional');
+      if (!known) invalid(`${path}.${key}`, 'no such key', key);
+    }
+    if (row.optional !== undefined && row.optional !== true) invalid(`${path}.optional`, 'true', row.optional);
     for (const [key, check] of Object.entries(checks))
       if (!check(row[key])) invalid(`${path}.${key}`, 'a valid value', row[key]);
     out[name] = { ...row };
@@ -135,8 +152,10 @@ export function describeSchema({ features, labels }: Schema): string {
     if (f.kind === 'image') return `${name} ${f.height ?? '?'}x${f.width ?? '?'}x${f.channels}`;
     return f.kind === 'vector' ? `${name} vector of ${f.size}` : `${name} ${f.kind}`;
   });
-  const right = Object.entries(labels).map(([name, l]) =>
-    l.kind === 'class' ? `${name} (${l.names.length} classes)` : `${name} number`,
-  );
+  const right = Object.entries(labels).map(([name, l]) => {
+    if (l.kind === 'number') return `${name} number`;
+    const what = { class: 'classes', classes: 'labels', numbers: 'numbers' }[l.kind];
+    return `${name} (${l.names.length} ${what})`;
+  });
   return `${left.join(', ')} -> ${right.join(', ')}`;
 }

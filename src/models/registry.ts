@@ -43,39 +43,6 @@ export function modelEntry(name: string): ModelEntry {
   });
 }
 
-/**
- * A fresh model from the global random stream; with `pretraining` (`masked-lm` ...) the one that learns without labels.
- * Throws ConfigError for an unknown name or option, or a task the model has no form for.
- */
-export function createModel(
-  name: string,
-  options: Readonly<Record<string, unknown>> = {},
-  pretraining?: string,
-): Module {
-  const entry = modelEntry(name);
-  const build = pretraining === undefined ? entry.build : entry.pretraining?.[pretraining];
-  if (!build) {
-    const able = listModels().filter((other) => other.pretraining?.[pretraining as string]);
-    throw new ConfigError('MODEL_TASK', `model "${name}" cannot be trained as ${pretraining}`, {
-      field: 'model.name',
-      expected: able.map((other) => other.name),
-      got: name,
-      hint: `for ${pretraining} there are: ${able.map((other) => other.name).join(', ') || 'none'}`,
-    });
-  }
-  for (const key of Object.keys(options)) {
-    if (key in entry.defaults) continue;
-    const near = nearest(key, Object.keys(entry.defaults));
-    throw new ConfigError('MODEL_OPTION_UNKNOWN', `model "${name}" has no option "${key}"`, {
-      field: `model.${key}`,
-      got: key,
-      hint: near ? `did you mean "${near}"?` : `it takes ${Object.keys(entry.defaults).join(', ')}`,
-    });
-  }
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  return build({ ...entry.defaults, ...given });
-}
-
 /** A positive integer option. */
 export function integerOption(options: Readonly<Record<string, unknown>>, key: string): number {
   const value = options[key];

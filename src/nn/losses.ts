@@ -179,8 +179,24 @@ export function bceLoss(x: Tensor, y: Tensor, { reduction = 'mean' }: LossOption
   return reduce(value.detach().add(slope.detach().mul(x.sub(x.detach()))), reduction);
 }
 
-/** The same from logits, stable for any size: log(1 + exp(x)) - x y. */
-export function bceWithLogitsLoss(x: Tensor, y: Tensor, { reduction = 'mean' }: LossOptions = {}): Tensor {
+/**
+ * The same from logits, stable for any size: log(1 + exp(x)) - x y. With `posWeight` (C), what a positive of each label counts
+ * against a negative: (1 - y) x + (1 + (p - 1) y) log(1 + exp(-x)).
+ */
+export function bceWithLogitsLoss(
+  x: Tensor,
+  y: Tensor,
+  { reduction = 'mean', posWeight }: LossOptions & { posWeight?: Tensor } = {},
+): Tensor {
   paired('bceWithLogitsLoss', x, y);
-  return reduce(softplus(x).sub(x.mul(y)), reduction);
+  if (!posWeight) return reduce(softplus(x).sub(x.mul(y)), reduction);
+  const last = x.shape.at(-1) as number;
+  if (!sameShape(posWeight.shape, [last]))
+    throw new ShapeError(
+      'SHAPE_MISMATCH',
+      `[bceWithLogitsLoss] ${last} labels need as many weights, got ${formatShape(posWeight.shape)}`,
+      { op: 'bceWithLogitsLoss', expected: [last], got: posWeight.shape },
+    );
+  const positive = y.mul(posWeight.sub(1)).add(1);
+  return reduce(x.mul(y.neg().add(1)).add(positive.mul(softplus(x.neg()))), reduction);
 }

@@ -1,10 +1,26 @@
-export { type Classification, classification } from './classification.ts';
+export type { Classification } from './classification.ts';
 export * from './generative.ts';
-export * from './image-classification.ts';
+export type {
+  Answer,
+  ClassHeadOptions,
+  Head,
+  HeadOptions,
+  HeadOutput,
+  LabelsPrediction,
+  MultiLabelHeadOptions,
+  NumberHeadOptions,
+  NumberLoss,
+  NumberPrediction,
+  NumbersPrediction,
+  Prediction,
+} from './head.ts';
+export { numberLosses } from './head.ts';
+export * from './image-task.ts';
 export * from './language-modeling.ts';
 export * from './mixing.ts';
 export * from './naive-bayes.ts';
 export * from './objective.ts';
 export * from './self-supervised.ts';
-export type { Prediction, Task } from './task.ts';
-export * from './text-classification.ts';
+export * from './supervised.ts';
+export type { Task } from './task.ts';
+export * from './text-task.ts';

@@ -5,7 +5,7 @@ import type { HostArray } from '../io/index.ts';
 import { type MaskedAutoencoder, patchify } from '../models/index.ts';
 import { crossEntropy, type Module, mseLoss } from '../nn/index.ts';
 import { concat, embedding, iota, normal, type Tensor, tensor, uniform, where } from '../tensor/index.ts';
-import { imageInput } from './image-classification.ts';
+import { imageInput } from './image-task.ts';
 import { needMethods, type Objective, type ObjectiveName } from './objective.ts';
 
 /** u8 (N, C, H, W), or (2 N, C, H, W) of two views: first all of one, then all of the other. */

@@ -7,6 +7,7 @@ import { imageInput } from '../tasks/index.ts';
 import { balanceOf } from './balance.ts';
 import { prepare, type TrainOptions } from './fine-tune.ts';
 import { initialise, weightsPath } from './init.ts';
+import type { Samples } from './inputs.ts';
 import { copyOf, restore } from './model-weights.ts';
 
 export interface Finding {
@@ -75,9 +76,17 @@ export async function checkFineTune(options: TrainOptions): Promise<Finding[]> {
   return findings;
 }
 
+/** Of the labels that are one class, and no sample lacks. */
 async function checkLabels({ data: { train } }: TrainOptions): Promise<Finding[]> {
-  const classes = classNames(train.schema);
-  const counts = countLabels(await labelsOf(train), classes.length);
+  const findings: Finding[] = [];
+  for (const [field, { kind, optional }] of Object.entries(train.schema.labels))
+    if (kind === 'class' && !optional) findings.push(...(await checkClasses(train, field)));
+  return findings;
+}
+
+async function checkClasses(train: Samples, field: string): Promise<Finding[]> {
+  const classes = classNames(train.schema, field);
+  const counts = countLabels(await labelsOf(train, field), classes.length);
   const present = counts.filter((count) => count > 0);
   const [least, most] = [Math.min(...present), Math.max(...present)];
   if (present.length < 2)

@@ -6,6 +6,7 @@ import {
   classNames,
   contentHash,
   type Dataset,
+  digitAttributes,
   digits,
   findDuplicates,
   fitImage,
@@ -25,10 +26,12 @@ import {
   take,
 } from '../data/index.ts';
 import { cacheDir, exists } from '../io/index.ts';
+import type { HeadOptions } from '../tasks/index.ts';
 import { loadCorpora } from './corpus-source.ts';
 import type { Samples } from './inputs.ts';
 import { isLanguage, pretrainingOf } from './pretrain-inputs.ts';
 import type { Recipe } from './recipe.ts';
+import { loadPictureTable } from './table-source.ts';
 import { isTextData, loadTextParts, type Texts, textInputsOf } from './text-source.ts';
 
 export type Images = Dataset<ImageSample>;
@@ -48,8 +51,10 @@ export interface DataRequest {
   dataDir?: string;
   /** Told what people should know: a fall-back, duplicates. */
   notify?: (text: string) => void | Promise<void>;
-  /** Class names of a trained model, for a folder. */
+  /** Class names of a trained model, for a folder or a table. */
   classes?: readonly string[];
+  /** What a trained model predicts, for tables of labels of any kind. */
+  heads?: readonly HeadOptions[];
   /** Of a trained model, in place of the recipe's. */
   text?: TextCollateOptions;
 }
@@ -69,7 +74,7 @@ export async function loadRunData(recipe: Recipe, request: DataRequest = {}): Pr
     recipe.data.name === 'texts'
       ? { recipe, train: (await loadCorpora(recipe, request.dataDir ?? recipe.data.dir, request.notify)) as Texts }
       : isText
-        ? { recipe, ...(await loadTextParts(recipe, request.dataDir, request.classes)) }
+        ? { recipe, ...(await loadTextParts(recipe, request)) }
         : await loadParts(recipe, request);
   const parts = await splitParts(loaded);
   const { limit, data } = parts.recipe;
@@ -105,20 +110,23 @@ function checkTask({ task, tokenizer, transforms, data }: Recipe, isText: boolea
       expected: isText ? 'masked-lm or causal-lm' : 'rotation, contrastive or an autoencoder',
       got: task,
     });
-  const fits = pretraining ?? `${kind}-classification`;
   const wrong = (field: string, got: unknown, hint: string): never => {
     throw new ConfigError('RECIPE_INVALID', `${field} does not fit data ${data.name}: ${hint}`, { field, got, hint });
   };
-  if (task !== undefined && task !== fits) wrong('task', task, `it is ${fits}`);
+  // Which task of its kind follows from the labels, once they are read.
+  if (task !== undefined && !pretraining && !task.startsWith(`${kind}-`)) wrong('task', task, `they are of ${kind}`);
   if (isText && transforms.length > 0) wrong('transforms', transforms, 'they are for pictures');
   if (!isText && tokenizer !== undefined) wrong('tokenizer', tokenizer, 'it is for texts');
 }
 
-async function loadParts(recipe: Recipe, { dataDir, notify, classes }: DataRequest): Promise<Parts> {
+async function loadParts(recipe: Recipe, { dataDir, notify, classes, heads }: DataRequest): Promise<Parts> {
   const { data } = recipe;
   const dir = dataDir ?? data.dir;
   if (data.name === 'folder') return loadFolder(recipe, dir, classes);
   if (data.name === 'pictures') return { recipe, train: await unlabelled(recipe, dir) };
+  if (data.name === 'picture-table') return { recipe, ...(await loadPictureTable(recipe, dir, classes, heads)) };
+  const withAttributes = (images: Images): Samples =>
+    data.attributes ? (digitAttributes(images) as unknown as Samples) : images;
   if (data.name === 'mnist') {
     try {
       if (dir === undefined) await checkReachable();
@@ -126,7 +134,7 @@ async function loadParts(recipe: Recipe, { dataDir, notify, classes }: DataReque
         await loadMnist({ split: 'train', dataDir: dir }),
         await loadMnist({ split: 'test', dataDir: dir }),
       ];
-      return { recipe, train, test };
+      return { recipe, train: withAttributes(train), test: withAttributes(test) };
     } catch (error) {
       // A directory given by hand is an order; only a failed download has a stand-in.
       if (!(error instanceof NetworkError) || dir !== undefined) throw error;
@@ -139,8 +147,8 @@ async function loadParts(recipe: Recipe, { dataDir, notify, classes }: DataReque
   const { train, test } = data.digits ?? {};
   return {
     recipe: { ...recipe, data: { ...data, name: 'digits' } },
-    train: digits({ split: 'train', size: train }),
-    test: digits({ split: 'test', size: test }),
+    train: withAttributes(digits({ split: 'train', size: train })),
+    test: withAttributes(digits({ split: 'test', size: test })),
   };
 }
 
@@ -221,8 +229,11 @@ async function splitParts(parts: Parts): Promise<Parts> {
   };
 }
 
-/** In proportion to the classes, where there are some. */
-const stratified = ({ schema }: Samples): { stratify?: false } => (schema.labels.label ? {} : { stratify: false });
+/** In proportion to the classes, where every sample has one. */
+function stratified({ schema: { labels } }: Samples): { stratify: string | false } {
+  const [field] = Object.entries(labels).find(([, { kind, optional }]) => kind === 'class' && !optional) ?? [];
+  return { stratify: field ?? false };
+}
 
 function lastPart(all: Samples, size: number): Record<string, Samples> {
   const count = size < 1 ? Math.round(size * all.length) : size;

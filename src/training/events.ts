@@ -11,6 +11,8 @@ export interface Measures {
   readonly accuracy?: number;
   /** exp(loss), of language models. */
   readonly perplexity?: number;
+  /** Whatever else the task measures: macroF1, rmse, `stars.mae` ... */
+  readonly [name: string]: number | undefined;
 }
 
 export interface EventTable {
@@ -69,7 +71,7 @@ export interface EventTable {
     /** This epoch's weights are the best so far. */
     readonly best: boolean;
   };
-  validation: { readonly epoch: number; readonly step: number } & Measures;
+  validation: { readonly epoch: number; readonly step: number; readonly measures: Measures };
   checkpoint: { readonly step: number; readonly name: string; readonly reason: CheckpointReason };
   'early-stop': { readonly epoch: number; readonly bestEpoch: number; readonly patience: number };
   notice: { readonly text: string };

@@ -1,5 +1,5 @@
 /** Level two of the API: one call that trains a model on data and returns typed results. The command line is built on it. */
-import { ArgumentError } from '../base/errors.ts';
+import { ArgumentError, ConfigError, nearest, printable } from '../base/errors.ts';
 import { describeSchema, type TextCollateOptions, type Transform } from '../data/index.ts';
 import type { Json } from '../io/index.ts';
 import { type LoraOptions, type Module, resolveLora } from '../nn/index.ts';
@@ -9,11 +9,11 @@ import { autocast, type Precision, planAndDiscard } from '../tensor/index.ts';
 import { adapt, settleAdapter } from './adapter.ts';
 import { type Balance, balanceOf, type ClassWeights } from './balance.ts';
 import { inMemory, inStore, type MemoryCheckpointing, restoreCheckpoint, restoreWeights } from './checkpointing.ts';
-import { type Evaluation, evaluate, majorityBaseline } from './evaluate.ts';
+import { type Evaluation, evaluate, majorityBaseline, measureNames, modeOf } from './evaluate.ts';
 import type { Listener, Measures } from './events.ts';
 import { cacheFeatures } from './feature-cache/feature-cache.ts';
 import { type InitOptions, type InitReport, initialise, type WeightsLineage } from './init.ts';
-import { type Inputs, inputsOf, type Samples } from './inputs.ts';
+import { type HeadSettings, type Inputs, inputsOf, type Samples } from './inputs.ts';
 import { saveModelFolder } from './model-folder.ts';
 import { planRun, type RunPlan } from './plan.ts';
 import { planGroups, ratesOf } from './rates.ts';
@@ -21,7 +21,7 @@ import type { Checkpoint, Checkpoints } from './run/index.ts';
 import { makeOptimizer, makeSchedule, type OptimizerOptions, type ScheduleOptions, settingsText } from './schedule.ts';
 import { RunStopped, type SignalWatch } from './signals.ts';
 import { stepNeeds } from './step-needs.ts';
-import type { Best, EpochRecord, TrainState } from './train-state.ts';
+import type { Best, EpochRecord, Selection, TrainState } from './train-state.ts';
 import { type Clip, type StepOptions, TrainStep } from './train-step.ts';
 import { type FreezeOptions, Trainable, type UnfreezeOptions } from './trainable.ts';
 import { trainLoop } from './trainer.ts';
@@ -29,8 +29,10 @@ import { trainLoop } from './trainer.ts';
 export interface FineTuneOptions {
   model: Module;
   data: { train: Samples; validation?: Samples; test?: Samples };
-  /** Classification over the data's classes unless told. */
+  /** Predicts all labels of the data unless told. */
   task?: Task;
+  /** More of what is predicted, by label: `{ stars: { loss: 'huber', weight: 0.5 }, topics: { threshold: 0.3 } }`. */
+  heads?: HeadSettings | undefined;
   transforms?: readonly Transform[];
   /** How texts become tokens; needed where the data are texts. */
   text?: TextCollateOptions;
@@ -69,7 +71,8 @@ export interface FineTuneOptions {
   cutmix?: { alpha?: number } | undefined;
   /** 'bf16': the products and convolutions of training under `autocast`; evaluation stays fp32, the default. */
   precision?: Precision;
-  selectBy?: { metric: 'accuracy' | 'loss'; mode?: 'max' | 'min' };
+  /** Which epoch's weights are kept: by accuracy where every sample has one class, else by loss, unless told. */
+  selectBy?: { metric: string; mode?: 'max' | 'min' } | undefined;
   earlyStopping?: { patience: number; minDelta?: number } | null;
   seed?: number;
   /** Called for every event; see events.ts. */
@@ -105,7 +108,8 @@ export interface TrainResult {
   readonly seconds: number;
   /** Of the best weights. */
   readonly validation?: Measures;
-  readonly test?: Evaluation & { readonly baseline: { readonly label: string; readonly accuracy: number } };
+  /** `baseline`: of always answering the most frequent class, where every sample has one. */
+  readonly test?: Evaluation & { readonly baseline?: { readonly label: string; readonly accuracy: number } };
   readonly modelDir?: string;
   readonly weightsHash?: string;
   /** What `init` loaded; not where the run was resumed. */
@@ -137,7 +141,12 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
 
   let weightsHash: string | undefined;
   if (saveTo !== undefined && architecture) {
-    const description = { model: architecture, classes: task.classes, ...preprocessing, origin };
+    const description = {
+      model: architecture,
+      heads: task.heads.map(({ options: head }) => head),
+      ...preprocessing,
+      origin,
+    };
     weightsHash = await saveModelFolder(saveTo, model, description);
   }
   const stop = (): boolean => options.signals?.received !== undefined;
@@ -157,10 +166,8 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
     best: end.best,
     stoppedEarly: end.stoppedEarly,
     seconds: (performance.now() - start) / 1000,
-    validation: untrained
-      ? { loss: untrained.loss, accuracy: untrained.accuracy }
-      : end.history.find(({ epoch }) => epoch === end.best?.epoch)?.validation,
-    test: test && { ...test, baseline: majorityBaseline(test.confusion) },
+    validation: untrained ? untrained.measures : end.history.find(({ epoch }) => epoch === end.best?.epoch)?.validation,
+    test: test && { ...test, ...(test.confusion && { baseline: majorityBaseline(test.confusion) }) },
     modelDir: weightsHash === undefined ? undefined : saveTo,
     weightsHash,
     ...(init && { init }),
@@ -206,7 +213,7 @@ export async function train(options: TrainOptions) {
     }));
   const head = await headOnly(options, prepared, emit, state?.epoch ?? 0);
   const step = head ? new TrainStep({ ...prepared.stepOptions, lossOf: head.lossOf }) : prepared.step;
-  const { metric, mode } = options.selectBy ?? { metric: 'accuracy' };
+  const { metric, mode } = selection(options, task);
   const end = await trainLoop({
     step,
     loader: head?.loader ?? prepared.loader,
@@ -221,12 +228,12 @@ export async function train(options: TrainOptions) {
           const found = head?.validate
             ? await head.validate(stop)
             : await evaluate(model, task, validation, { batchSize: evalBatchSize, transforms, text, stop });
-          return found && { loss: found.loss, accuracy: found.accuracy };
+          return found?.measures;
         };
         return ema ? ema.whileApplied(measure) : measure();
       },
     }),
-    selectBy: { metric, mode: mode ?? (metric === 'loss' ? 'min' : 'max') },
+    selectBy: { metric, mode },
     earlyStopping: options.earlyStopping && { minDelta: 0, ...options.earlyStopping },
     checkpoints,
     everySteps,
@@ -244,6 +251,23 @@ export async function train(options: TrainOptions) {
   }).finally(() => head?.close());
   step.release();
   return { end, task, plan, evalBatchSize, preprocessing, restoreBest: bestRestorer(end, model, ema, store, inRam) };
+}
+
+/** By what the best epoch is found. @throws ConfigError METRIC_UNKNOWN for what the task does not measure. */
+function selection({ selectBy, inputs }: TrainOptions, { heads }: Task): Selection {
+  const known = measureNames(heads);
+  const { metric = heads.length === 1 && heads[0]?.kind === 'class' ? 'accuracy' : 'loss', mode } = selectBy ?? {};
+  // Objectives without labels have measures of their own.
+  if (!inputs && !known.includes(metric)) {
+    const near = nearest(metric, known);
+    throw new ConfigError('METRIC_UNKNOWN', `selectBy.metric: ${printable(metric)} is not measured here`, {
+      field: 'selectBy.metric',
+      expected: known,
+      got: metric,
+      hint: near === undefined ? `there are: ${known.join(', ')}` : `did you mean ${near}?`,
+    });
+  }
+  return { metric, mode: mode ?? modeOf(metric) };
 }
 
 /** Training on cached features, where that is possible and not switched off. */

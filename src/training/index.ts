@@ -60,7 +60,7 @@ export {
   resumeRun,
   runRecipe,
 } from './run-recipe.ts';
-export { makeReport, type Report, type ReportJson } from './run-report.ts';
+export { type ClassReport, type HeadReport, makeReport, type Report, type ReportJson } from './run-report.ts';
 export { makeOptimizer, makeSchedule, type OptimizerOptions, type ScheduleOptions } from './schedule.ts';
 export { RunStopped } from './signals.ts';
 export {

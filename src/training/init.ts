@@ -61,8 +61,9 @@ export async function initialise(model: Module, options: InitOptions): Promise<I
       channels,
       strict: strict && {
         missing: (name) => mayBeNew(name, structure) || isLora(name) || name.endsWith('num_batches_tracked'),
-        // What an objective without labels had put on the trunk.
-        unused: (name) => (otherHeads?.test(name) ?? false) || name.startsWith(`${PRETRAINING}.`),
+        // What an objective without labels had put on the trunk, or heads of other labels.
+        unused: (name) =>
+          (otherHeads?.test(name) ?? false) || name.startsWith(`${PRETRAINING}.`) || isOfHead(name, structure),
       },
       replace: (name) => isOfHead(name, structure),
       ...(head === 'new' && { rename: (name) => (endsInHead(name, structure) ? undefined : name) }),

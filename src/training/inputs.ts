@@ -1,7 +1,6 @@
 /** What a run does between samples and model: pictures through transforms, texts through a tokenizer. The rest of training does not know which. */
-import { UnsupportedError } from '../base/errors.ts';
+import { ConfigError, sizeOf, UnsupportedError } from '../base/index.ts';
 import {
-  classNames,
   DataLoader,
   type Dataset,
   type ImageFeature,
@@ -9,16 +8,17 @@ import {
   type LabelledBatch,
   type LoaderOptions,
   type Sample,
+  type Schema,
   type TextCollateOptions,
   type Transform,
   textFields,
   validateTransforms,
   withoutRandom,
 } from '../data/index.ts';
-import { imageClassification, type Mixing, type Task, textClassification } from '../tasks/index.ts';
+import { type HeadOptions, headsOf, imageTask, type Mixing, type Task, textTask } from '../tasks/index.ts';
 import type { Balance } from './balance.ts';
 
-/** Samples of any kind with a class. */
+/** Samples of any kind with labels; of most a class called `label`. */
 export type Samples = Dataset<{ readonly label: number }>;
 
 /** Saved with the model: what makes its inputs. */
@@ -53,9 +53,14 @@ export interface InputOptions {
   /** Of classes and samples, in training. */
   readonly balance?: Balance | undefined;
   readonly mixing?: Mixing | undefined;
-  /** In place of classification over the data's classes. */
+  /** More of the heads, by field: weight, loss, threshold; scales of numbers. */
+  readonly heads?: HeadSettings | undefined;
+  /** In place of the one that predicts all of the data's labels. */
   readonly task?: Task;
 }
+
+/** By the label's field. */
+export type HeadSettings = Readonly<Record<string, Partial<HeadOptions>>>;
 
 /** @throws ConfigError for transforms that do not fit, UnsupportedError for texts without a tokenizer. */
 export function inputsOf(train: Samples, options: InputOptions): Inputs {
@@ -65,6 +70,62 @@ export function inputsOf(train: Samples, options: InputOptions): Inputs {
     field: 'text',
     hint: 'pass text: { tokenizer }, by loadTokenizer or trainWordPiece',
   });
+}
+
+/** What is predicted: the schema's labels, with what the options say of them. @throws ConfigError HEAD_UNKNOWN, HEAD_OPTION. */
+export function wantedHeads(
+  { schema, name }: Samples,
+  { labelSmoothing = 0, balance = {}, heads = {} }: InputOptions,
+): { heads: HeadOptions[] } {
+  const found = headsOf(schema);
+  if (found.length === 0)
+    throw new ConfigError('LABELS_MISSING', `${name} has no labels to learn`, { field: 'data', got: schema.labels });
+  const unknown = Object.keys(heads).find((field) => !found.some((head) => head.field === field));
+  if (unknown !== undefined)
+    throw new ConfigError('HEAD_UNKNOWN', `heads.${unknown}: the data have no such label`, {
+      field: `heads.${unknown}`,
+      expected: found.map(({ field }) => field),
+      got: unknown,
+    });
+  const { classWeights } = balance;
+  const [only] = found;
+  if (classWeights && found.length > 1) headOption('classWeights', 'several heads: they are for data of one label');
+  if (labelSmoothing > 0 && !found.some(({ kind }) => kind === 'class'))
+    headOption('labelSmoothing', `${only?.field}: it is for classes`);
+  const kindOf: Readonly<Record<string, readonly string[]>> = { threshold: ['classes'], loss: ['number', 'numbers'] };
+  return {
+    heads: found.map((head) => {
+      const more = heads[head.field] ?? {};
+      for (const [option, kinds] of Object.entries(kindOf))
+        if (option in more && !kinds.includes(head.kind))
+          headOption(`heads.${head.field}.${option}`, `a label of kind ${head.kind}`);
+      return {
+        ...head,
+        ...(head.kind === 'class' && { labelSmoothing }),
+        ...(classWeights && { classWeights }),
+        ...(balance.scales?.[head.field] && { scale: balance.scales[head.field] }),
+        ...more,
+      } as HeadOptions;
+    }),
+  };
+}
+
+const kinds = {
+  class: 'classification',
+  classes: 'multi-label-classification',
+  number: 'regression',
+  numbers: 'regression',
+} as const;
+
+/** What is learned from a schema's labels: `image-classification`, `text-regression`, `text-multi-task` ... */
+export function taskName(schema: Schema): string {
+  const heads = headsOf(schema);
+  const [only] = heads.length === 1 ? heads : [];
+  return `${textFields(schema).length > 0 ? 'text' : 'image'}-${only ? kinds[only.kind] : 'multi-task'}`;
+}
+
+function headOption(field: string, what: string): never {
+  throw new ConfigError('HEAD_OPTION', `${field} does not fit ${what}`, { field });
 }
 
 /** Batches to measure: in order, or by length; nothing random. */
@@ -80,27 +141,19 @@ export function evaluationLoader(
 }
 
 function imageInputs(train: Samples, options: InputOptions): Inputs {
-  const { transforms = [], labelSmoothing = 0, task, balance = {}, mixing } = options;
-  const { classWeights, weights } = balance;
+  const { transforms = [], task, balance = {}, mixing } = options;
+  const { weights } = balance;
   const { schema } = train;
   const { graph, modelSize, hostSize } = validateTransforms(transforms, schema);
   const { height, width, channels } = hostSize;
   const sampleBytes = height * width * channels;
   return {
-    task:
-      task ??
-      imageClassification({
-        classes: classNames(schema),
-        transforms: graph,
-        labelSmoothing,
-        ...(classWeights && { classWeights }),
-        ...(mixing && { mixing }),
-      }),
+    task: task ?? imageTask({ name: taskName(schema), ...wantedHeads(train, options), transforms: graph, mixing }),
     preprocessing: { image: imageFeature(schema), transforms },
     size: `${modelSize.channels}x${modelSize.height}x${modelSize.width}`,
     sampleBytes,
     zeroBatch: (size) => ({
-      ...emptyBatch(size),
+      ...emptyBatch(size, schema),
       image: { dtype: 'u8', shape: [size, channels, height, width], data: new Uint8Array(size * sampleBytes) },
     }),
     loader: ({ batchSize, seed }) =>
@@ -109,17 +162,15 @@ function imageInputs(train: Samples, options: InputOptions): Inputs {
 }
 
 function textInputs(train: Samples, text: TextCollateOptions, options: InputOptions): Inputs {
-  const { labelSmoothing = 0, task, balance = {}, mixing } = options;
-  const { classWeights, weights } = balance;
+  const { task, balance = {}, mixing } = options;
+  const { weights } = balance;
   if (mixing) throw new UnsupportedError('MIXING_TEXT', 'mixup and cutmix mix pictures, not texts', { field: 'mixup' });
   const { schema } = train;
   const pair = textFields(schema).length > 1;
   const { bucketed = true } = text;
   const steps = longest(train, text);
   return {
-    task:
-      task ??
-      textClassification({ classes: classNames(schema), labelSmoothing, ...(classWeights && { classWeights }) }),
+    task: task ?? textTask({ name: taskName(schema), ...wantedHeads(train, options) }),
     preprocessing: { text, pair },
     size: `up to ${steps} tokens of ${text.tokenizer.vocabSize}`,
     sampleBytes: 3 * 4 * steps,
@@ -130,7 +181,7 @@ function textInputs(train: Samples, text: TextCollateOptions, options: InputOpti
         data: new Int32Array(size * steps).fill(fill),
       });
       return {
-        ...emptyBatch(size),
+        ...emptyBatch(size, schema),
         inputIds: zeros(),
         attentionMask: zeros(1),
         tokenTypeIds: zeros(),
@@ -169,10 +220,13 @@ function longest(
   return Math.max(tokens, Math.min(rounded, maxLength ?? rounded));
 }
 
-const emptyBatch = (size: number): LabelledBatch => ({
-  label: { dtype: 'i32', shape: [size], data: new Int32Array(size) },
-  ids: new Int32Array(size),
-  epoch: 0,
-  index: 0,
-  size,
-});
+/** Labels of zeros. */
+function emptyBatch(size: number, { labels }: Schema): LabelledBatch {
+  const fields = Object.entries(labels).map(([field, label]) => {
+    if (label.kind === 'class') return [field, { dtype: 'i32', shape: [size], data: new Int32Array(size) }] as const;
+    const shape = label.kind === 'number' ? [size] : [size, label.names.length];
+    return [field, { dtype: 'f32', shape, data: new Float32Array(sizeOf(shape)) }] as const;
+  });
+  const ids = new Int32Array(size);
+  return { ...Object.fromEntries(fields), ids, epoch: 0, index: 0, size } as unknown as LabelledBatch;
+}

@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import { ConfigError, DataError, IoError, printable } from '../base/errors.ts';
 import {
   type ImageFeature,
-  imageClassSchema,
   loadTokenizer,
   parseTransforms,
   saveTokenizer,
@@ -28,13 +27,9 @@ import {
 } from '../io/index.ts';
 import { createModel } from '../models/index.ts';
 import type { Module } from '../nn/index.ts';
-import {
-  type ImageClassification,
-  imageClassification,
-  type TextClassification,
-  textClassification,
-} from '../tasks/index.ts';
+import { type HeadOptions, type ImageTask, imageTask, type TextTask, textTask } from '../tasks/index.ts';
 import { generator, type Tensor } from '../tensor/index.ts';
+import { headConfig, parseHeads } from './head-config.ts';
 import type { Preprocessing } from './inputs.ts';
 import { arraysOf, restore } from './model-weights.ts';
 
@@ -44,21 +39,24 @@ export type ModelDescription = ModelOrigin & Preprocessing;
 export interface ModelOrigin {
   /** Registered name and options: enough to build it. */
   readonly model: { readonly name: string } & Readonly<Record<string, unknown>>;
-  readonly classes: readonly string[];
+  /** What it predicts, in the order of its outputs. */
+  readonly heads: readonly HeadOptions[];
   /** Where it comes from, for people and for `evaluate`: plain JSON. */
   readonly origin?: Json;
 }
 
 interface Loaded extends ModelOrigin {
   readonly dir: string;
+  /** Where one class a sample is all it predicts: their names; otherwise none. */
+  readonly classes: readonly string[];
   readonly module: Module;
   /** Of model.safetensors. */
   readonly weightsHash: string;
 }
 type OfImages = Extract<Preprocessing, { image: unknown }>;
 type OfTexts = Extract<Preprocessing, { text: unknown }>;
-export type LoadedImageModel = Loaded & OfImages & { readonly task: ImageClassification };
-export type LoadedTextModel = Loaded & OfTexts & { readonly task: TextClassification };
+export type LoadedImageModel = Loaded & OfImages & { readonly task: ImageTask };
+export type LoadedTextModel = Loaded & OfTexts & { readonly task: TextTask };
 /** Which of the two: `'text' in loaded`. */
 export type LoadedModel = LoadedImageModel | LoadedTextModel;
 
@@ -84,20 +82,15 @@ export async function saveModelFolder(dir: string, module: Module, description: 
 }
 
 function configOf(
-  { model, classes, origin }: ModelDescription,
+  { model, heads, origin }: ModelDescription,
   { sha256, bytes }: { sha256: string; bytes: number },
 ): Json {
-  const id2label = Object.fromEntries(classes.map((label, i) => [String(i), label]));
-  const label2id = Object.fromEntries(classes.map((label, i) => [label, i]));
   return {
     model_type: 'cambium',
     architectures: [model.name],
     format: FORMAT,
     model: model as unknown as Json,
-    problem_type: 'single_label_classification',
-    num_labels: classes.length,
-    id2label,
-    label2id,
+    ...headConfig(heads),
     weights: { file: 'model.safetensors', sha256, bytes },
     ...(origin === undefined ? {} : { origin }),
   };
@@ -113,10 +106,15 @@ export function preprocessorOf(description: Preprocessing): { [key: string]: Jso
 }
 
 function modelCard(description: ModelDescription, sha256: string): string {
-  const { model, classes } = description;
+  const { model, heads } = description;
   const [kind, example] = 'text' in description ? ['Text', "--text 'some words'"] : ['Image', 'picture.png'];
+  const [only] = heads.length === 1 ? heads : [];
+  const what =
+    only?.kind === 'class'
+      ? `${kind} classification into ${only.names.length} classes`
+      : `${kind} model of ${heads.map(({ field, names }) => `${field} (${names.length} outputs)`).join(', ')}`;
   return (
-    `# ${model.name}\n\n${kind} classification into ${classes.length} classes, trained with Cambium.\n\n` +
+    `# ${model.name}\n\n${what}, trained with Cambium.\n\n` +
     `Use it: \`cambium predict . ${example}\`. Weights sha256: \`${sha256}\`.\n`
   );
 }
@@ -141,8 +139,8 @@ async function logitsOf(module: Module, loaded: LoadedModel): Promise<Float32Arr
   const training = module.training;
   const logits: Tensor =
     'text' in loaded
-      ? loaded.task.logits(module, fixedTokens(loaded))
-      : loaded.task.logits(module, { image: fixedPicture(loaded) });
+      ? loaded.task.outputs(module, fixedTokens(loaded))
+      : loaded.task.outputs(module, { image: fixedPicture(loaded) });
   const values = (await logits.data()) as Float32Array;
   module.train(training);
   return values;
@@ -217,10 +215,8 @@ export async function loadModelFolder(dir: string): Promise<LoadedModel> {
       },
     );
   const { name, ...options } = object(config.model, file, 'model');
-  const labels = object(config.id2label, file, 'id2label');
-  const classes = Object.keys(labels).map((_, i) => labels[String(i)]);
-  if (classes.length < 2 || !classes.every((label) => typeof label === 'string'))
-    bad(file, 'id2label', 'labels numbered from 0', config.id2label);
+  const heads = parseHeads(config, file);
+  const [only] = heads.length === 1 ? heads : [];
   const weights = object(config.weights, file, 'weights');
   const path = join(dir, 'model.safetensors');
   const digest = (await hashFile(path)).sha256;
@@ -240,7 +236,8 @@ export async function loadModelFolder(dir: string): Promise<LoadedModel> {
       dir,
       module,
       model: { name: String(name), ...options },
-      classes: classes as string[],
+      heads,
+      classes: only?.kind === 'class' ? only.names : [],
       weightsHash: String(weights.sha256),
       ...(config.origin === undefined ? {} : { origin: config.origin }),
     };
@@ -255,13 +252,10 @@ export async function loadModelFolder(dir: string): Promise<LoadedModel> {
 }
 
 function imageModel(loaded: Loaded, preprocessor: Record<string, Json>, file: string): LoadedImageModel {
-  const { classes } = loaded;
-  const image = object(preprocessor.image, file, 'image') as unknown as ImageFeature;
-  const schema = imageClassSchema(image.height, image.width, image.channels, classes);
+  const image = { ...object(preprocessor.image, file, 'image'), kind: 'image' } as unknown as ImageFeature;
   const transforms = parseTransforms(preprocessor.transforms);
   const { graph } = splitPipeline(transforms);
-  const task = imageClassification({ classes, transforms: graph });
-  return { ...loaded, image: schema.features.image as ImageFeature, transforms, task };
+  return { ...loaded, image, transforms, task: imageTask({ heads: loaded.heads, transforms: graph }) };
 }
 
 async function textModel(loaded: Loaded, text: Record<string, Json>, file: string): Promise<LoadedTextModel> {
@@ -277,7 +271,7 @@ async function textModel(loaded: Loaded, text: Record<string, Json>, file: strin
     ...loaded,
     text: { tokenizer, padToMultipleOf, ...(maxLength !== null && { maxLength }) },
     pair: pair === true,
-    task: textClassification({ classes: loaded.classes }),
+    task: textTask({ heads: loaded.heads }),
   };
 }
 

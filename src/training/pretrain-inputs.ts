@@ -130,11 +130,11 @@ function samplesOf(blocks: TokenBlocks | BlockStream): Samples {
 /** For what plans and profiles a step: the same graphs under the names a task has for them. */
 export const asTask = (objective: Objective): Task => ({
   name: objective.name,
-  classes: [],
+  heads: [],
   loss: objective.loss,
   evaluate: (model, batch) => {
     const { loss, correct } = objective.measure(model, batch);
-    return { loss, predictions: correct ?? loss };
+    return [{ loss, predictions: correct ?? loss }];
   },
 });
 

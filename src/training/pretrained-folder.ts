@@ -19,8 +19,7 @@ import type { Preprocessing } from './inputs.ts';
 import { FORMAT, type ModelOrigin, preprocessorOf } from './model-folder.ts';
 import { arraysOf } from './model-weights.ts';
 
-export type PretrainedDescription = Omit<ModelOrigin, 'classes'> &
-  Preprocessing & { readonly objective: ObjectiveName };
+export type PretrainedDescription = Omit<ModelOrigin, 'heads'> & Preprocessing & { readonly objective: ObjectiveName };
 
 /** @returns the hash of the weights. @throws IoError; DataError SAVE_MISMATCH when what was written is not what was meant. */
 export async function savePretrained(dir: string, module: Module, description: PretrainedDescription): Promise<string> {

@@ -85,12 +85,17 @@ export async function terminalProgress(options: ProgressOptions = {}): Promise<L
 const rate = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toFixed(1));
 
 /** `loss 0.1234  accuracy 98.76 %`. */
-export const measuresText = ({ loss, accuracy, perplexity }: Measures): string =>
-  [
-    `loss ${loss.toFixed(4)}`,
-    ...(accuracy === undefined ? [] : [`accuracy ${percent(accuracy)}`]),
-    ...(perplexity === undefined ? [] : [`perplexity ${perplexity.toPrecision(4)}`]),
-  ].join('  ');
+export const measuresText = (measures: Measures): string =>
+  Object.entries(measures)
+    // Of one class a sample the accuracy is what people read.
+    .filter(([name, value]) => value !== undefined && !(name === 'macroF1' && measures.accuracy !== undefined))
+    .map(([name, value]) => `${name} ${measureText(name, value as number)}`)
+    .join('  ');
+
+const measureText = (name: string, value: number): string => {
+  if (/accuracy$/i.test(name)) return percent(value);
+  return name === 'perplexity' ? value.toPrecision(4) : value.toFixed(4);
+};
 
 export const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
 

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { type Transform, textSetNames } from '../data/index.ts';
-import { objectiveNames } from '../tasks/index.ts';
+import { numberLosses, objectiveNames } from '../tasks/index.ts';
 import { precisions } from '../tensor/index.ts';
 import { byteText, parseBytes } from './machine-memory.ts';
 
@@ -82,24 +82,48 @@ const scheduleSchema = z.discriminatedUnion('name', [
 /** A column by its name, or by its position from 0 in a file without a header. */
 const column = z.union([z.string().min(1), z.number().int().min(0).max(4096)]);
 
+/** Labels are fields of batches and names of weights. */
+const labelName = z.string().regex(/^[A-Za-z_][\w-]{0,63}$/, 'expected letters, digits, "-" and "_"');
+
+const labelColumn = z.strictObject({
+  kind: z.enum(['class', 'classes', 'number', 'numbers']),
+  /** The label's own name unless told. */
+  column: column.optional(),
+  /** Of classes and numbers: a column for each name. */
+  columns: z.record(z.string().min(1), column).optional(),
+  classes: z.union([z.array(z.string().min(1)), z.record(z.string(), z.string().min(1))]).optional(),
+  /** Between the labels of one cell; `|` unless told. */
+  separator: z.string().min(1).max(8).optional(),
+  /** Rows may lack it. */
+  optional: z.boolean().optional(),
+});
+
 /** Fields that mean something for some kinds of data only. */
 const fieldsOf: Readonly<Record<string, readonly string[]>> = {
-  channels: ['folder', 'pictures'],
+  channels: ['folder', 'pictures', 'picture-table'],
   digits: ['mnist', 'digits'],
+  attributes: ['mnist', 'digits'],
   phrases: ['phrases'],
-  file: ['table', 'folder'],
+  file: ['table', 'picture-table', 'folder'],
+  imageColumn: ['picture-table'],
+  imageDir: ['picture-table'],
+  sets: ['sets'],
   corpora: ['texts'],
   split: ['texts'],
   ...Object.fromEntries(
     [
-      ...['validationFile', 'testFile', 'format', 'textColumn', 'pairColumn', 'labelColumn', 'weightColumn', 'classes'],
-      ...['delimiter', 'encoding', 'header', 'emptyText'],
-    ].map((field) => [field, ['table']]),
+      ...['validationFile', 'testFile', 'format', 'labelColumn', 'weightColumn', 'labels', 'classes'],
+      ...['delimiter', 'encoding', 'header'],
+    ].map((field) => [field, ['table', 'picture-table']]),
   ),
+  ...Object.fromEntries(['textColumn', 'pairColumn', 'emptyText'].map((field) => [field, ['table']])),
 };
 
 const dataFields = z.strictObject({
-  name: z.enum(['mnist', 'digits', 'folder', 'pictures', 'table', 'phrases', 'texts', ...textSetNames]),
+  name: z.enum([
+    ...(['mnist', 'digits', 'folder', 'pictures', 'picture-table', 'table', 'phrases', 'texts', 'sets'] as const),
+    ...textSetNames,
+  ]),
   /** Where the files are: the four MNIST .gz files, one subdirectory a class, or those of a text set. */
   dir: z.string().min(1).optional(),
   validation: partSize.default(0.1),
@@ -118,6 +142,26 @@ const dataFields = z.strictObject({
   labelColumn: column.optional(),
   /** What each sample counts in the training loss. */
   weightColumn: column.optional(),
+  /** Labels of any kind, by name, in place of the one class of `labelColumn`. */
+  labels: z.record(labelName, labelColumn).optional(),
+  /** Of a `picture-table`: names of files (`file` unless told), relative to the table's folder or to `imageDir` under `dir`. */
+  imageColumn: column.optional(),
+  imageDir: z.string().min(1).optional(),
+  /** Of digits: which it is, its properties and its slant, in place of which it is alone. */
+  attributes: z.boolean().optional(),
+  /** Text sets to learn together, each with a head of its own, named `label`. Split as its own recipe splits it. */
+  sets: z
+    .array(
+      z.strictObject({
+        set: z.enum(textSetNames),
+        label: labelName,
+        validation: partSize.optional(),
+        test: partSize.optional(),
+        seed: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
+      }),
+    )
+    .min(1)
+    .optional(),
   /** In order, or names by the values of the column. Those found unless told. */
   classes: z.union([z.array(z.string().min(1)), z.record(z.string(), z.string().min(1))]).optional(),
   delimiter: z.string().length(1).optional(),
@@ -167,6 +211,9 @@ const dataSchema = dataFields.superRefine((data, context) => {
       });
 });
 
+const whats = ['classification', 'multi-label-classification', 'regression', 'multi-task'] as const;
+const labelledTasks = (['image', 'text'] as const).flatMap((input) => whats.map((what) => `${input}-${what}` as const));
+
 /** Names end up in paths and messages. */
 const name = z.string().regex(/^[\w][\w.-]{0,99}$/, 'expected letters, digits, "-", "_" and "."');
 
@@ -181,8 +228,19 @@ export const recipeSchema = z.strictObject({
     .default({}),
   /** Checked against the pictures by the data floor, which names the transform. */
   transforms: z.array(z.record(z.string(), z.unknown())).default([]),
-  /** Classification follows from the data; said here, it is checked. The others learn without labels. */
-  task: z.enum(['image-classification', 'text-classification', ...objectiveNames]).optional(),
+  /** What is learned from labels follows from the data; said here, it is checked. The others learn without labels. */
+  task: z.enum([...labelledTasks, ...objectiveNames]).optional(),
+  /** More of what is predicted, by label: what its loss counts among several, the loss of numbers, the threshold of several labels. */
+  heads: z
+    .record(
+      labelName,
+      z.strictObject({
+        weight: z.number().min(0).max(1e6).optional(),
+        loss: z.enum(numberLosses).optional(),
+        threshold: z.number().gt(0).lt(1).optional(),
+      }),
+    )
+    .optional(),
   /** Of pre-training: the objective's own options. */
   objective: z
     .strictObject({
@@ -312,10 +370,14 @@ export const recipeSchema = z.strictObject({
   /** Of pictures: training samples are mixed in pairs. */
   mixup: z.strictObject({ alpha: z.number().positive().max(1000).default(0.2) }).optional(),
   cutmix: z.strictObject({ alpha: z.number().positive().max(1000).default(1) }).optional(),
-  /** Which epoch's weights are kept. */
+  /** Which epoch's weights are kept: by accuracy where every sample has one class, else by loss, unless told. */
   selectBy: z
-    .strictObject({ metric: z.enum(['accuracy', 'loss']), mode: z.enum(['max', 'min']).optional() })
-    .default({ metric: 'accuracy' }),
+    .strictObject({
+      /** accuracy, macroF1, loss; of numbers rmse, mae, r2; of several heads `<label>.<metric>`. */
+      metric: z.string().min(1).max(200),
+      mode: z.enum(['max', 'min']).optional(),
+    })
+    .optional(),
   /** Stops after `patience` epochs without an improvement of more than `minDelta`. */
   earlyStopping: z
     .strictObject({ patience: positiveInt, minDelta: z.number().min(0).default(0) })

@@ -2,11 +2,11 @@
 import { rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigError, DataError, IoError, printable, ShapeError } from '../base/errors.ts';
-import { classNames, type TextCollateOptions, type Transform, validateTransforms } from '../data/index.ts';
+import { type TextCollateOptions, type Transform, validateTransforms } from '../data/index.ts';
 import { ioError, type Json, writeFileAtomic } from '../io/index.ts';
 import { createModel, modelEntry } from '../models/index.ts';
 import type { Module } from '../nn/index.ts';
-import { NaiveBayes } from '../tasks/index.ts';
+import { headSizes, headsOf, NaiveBayes } from '../tasks/index.ts';
 import { manualSeed } from '../tensor/index.ts';
 import { checkFineTune, type Finding } from './check-fine-tune.ts';
 import { type DataRequest, dataHashes, leakNotice, loadRunData, type RunData } from './data-source.ts';
@@ -15,6 +15,7 @@ import { type FineTuneOptions, type FineTuneResult, fineTune, planFineTune, type
 import { htmlReport } from './html-report.ts';
 import type { WeightsLineage } from './init.ts';
 import { keepCompanions, type OpenedInit, openInit, reopenInit, textOf, writeInit } from './init-source.ts';
+import { taskName } from './inputs.ts';
 import { findLearningRate, type LrFinding, type LrFindOptions } from './lr-find.ts';
 import { formatBytes } from './machine-memory.ts';
 import type { RunPlan } from './plan.ts';
@@ -198,7 +199,18 @@ async function prepare(
 function buildModel(recipe: Recipe, data: RunData): { module: Module; architecture: Recipe['model'] } {
   const { schema } = data.train;
   const pretraining = pretrainingOf(recipe.task);
-  const classes = pretraining ? 0 : classNames(schema).length;
+  const heads = pretraining ? [] : headsOf(schema);
+  const classes = heads.reduce((sum, { names }) => sum + names.length, 0);
+  if (!pretraining && recipe.task !== undefined && recipe.task !== taskName(schema))
+    throw new ConfigError(
+      'RECIPE_INVALID',
+      `task is ${recipe.task}, by their labels the data are for ${taskName(schema)}`,
+      {
+        field: 'task',
+        expected: taskName(schema),
+        got: recipe.task,
+      },
+    );
   const { defaults, input = 'image' } = modelEntry(recipe.model.name);
   const wanted = data.text ? 'text' : 'image';
   if (input !== wanted)
@@ -213,16 +225,16 @@ function buildModel(recipe: Recipe, data: RunData): { module: Module; architectu
       },
     );
   const fits: Record<string, unknown> = {
-    ...(!pretraining && { numClasses: classes }),
+    ...(!pretraining && { numClasses: classes, ...(heads.length > 1 && { heads: headSizes(heads) }) }),
     ...(data.text ? textFits(data.text) : imageFits(data)),
   };
-  const open = Object.entries(fits).filter(([key]) => key in defaults);
+  const open = Object.entries(fits).filter(([key]) => key in defaults || key === 'heads');
   const architecture = { ...Object.fromEntries(open), ...recipe.model };
   const { name, ...options } = architecture;
   if (!pretraining && options.numClasses !== undefined && options.numClasses !== classes)
     throw new ConfigError(
       'CLASSES_MISMATCH',
-      `model.numClasses is ${printable(options.numClasses)}, the data have ${classes} classes`,
+      `model.numClasses is ${printable(options.numClasses)}, the data have ${classes} ${heads.every(({ kind }) => kind === 'class') && heads.length === 1 ? 'classes' : 'values to predict'}`,
       {
         field: 'model.numClasses',
         expected: classes,
@@ -282,7 +294,7 @@ function classificationOptions(data: RunData, init?: OpenedInit): FineTuneOption
   const given: Record<string, unknown> = { ...modelEntry(architecture.name).defaults, ...architecture };
   const positions = given.maxPositionEmbeddings ?? given.nPositions;
   const { optimizer, schedule, epochs, batchSize, evalBatchSize, accumulate, clip, labelSmoothing, precision } = recipe;
-  const { freeze, unfreeze, freezeBatchNorm, ema, lora, classWeights, sampler, mixup, cutmix } = recipe;
+  const { freeze, unfreeze, freezeBatchNorm, ema, lora, classWeights, sampler, mixup, cutmix, heads } = recipe;
   return {
     model: module,
     architecture,
@@ -307,6 +319,7 @@ function classificationOptions(data: RunData, init?: OpenedInit): FineTuneOption
     mixup,
     cutmix,
     labelSmoothing,
+    heads,
     precision,
     memoryLimit: recipe.memoryLimit,
     featureCache: recipe.featureCache,
@@ -385,7 +398,9 @@ async function pretrainInto(
 /** What counting words would have reached: the figure a text model is held against. */
 async function naiveBayesOf({ text, train, test }: RunData): Promise<number | undefined> {
   // Its table of word pairs grows with the texts; beyond this it would cost more than it tells.
-  if (!text || !test || train.length > 300_000) return undefined;
+  if (!text || !test || train.length > 300_000 || taskName(train.schema) !== 'text-classification') return undefined;
+  // It counts by the label of that name.
+  if (!train.schema.labels.label) return undefined;
   return (await NaiveBayes.fit(train as Texts)).accuracy(test as Texts);
 }
 

@@ -1,25 +1,42 @@
-/** The report of a run's one measurement on the test part: scikit-learn's table, the baseline, and what exactly was measured. */
-import { type Evaluation, majorityBaseline } from './evaluate.ts';
+/** The report of a run's one measurement on the test part: by head scikit-learn's tables, the baseline, and what exactly was measured. */
+import { type Evaluation, type HeadEvaluation, majorityBaseline } from './evaluate.ts';
 import {
   type ClassificationReport,
+  type ConfusionMatrix,
   type ConfusionMatrixJson,
   checkReport,
   classificationReport,
   formatReport,
   type Interval,
+  type MultiLabelScores,
+  type RegressionScores,
   wilsonInterval,
 } from './metrics/index.ts';
 
-export interface ReportJson {
-  readonly n: number;
+/** Every sample has one class. */
+export interface ClassReport {
   readonly accuracy: number;
   /** Within which the accuracy on more such samples lies, with 95 % confidence. */
   readonly interval: Interval;
-  readonly loss: number;
   /** scikit-learn's keys, with the counts behind the ratios. */
   readonly report: ClassificationReport;
   readonly confusion: ConfusionMatrixJson;
   readonly baseline: { readonly label: string; readonly accuracy: number };
+}
+
+/** What was measured of one head. */
+export type HeadReport = { readonly loss: number } & (
+  | ({ readonly kind: 'class'; readonly n: number } & ClassReport)
+  | ({ readonly kind: 'classes' } & MultiLabelScores)
+  | { readonly kind: 'number' | 'numbers'; readonly numbers: Readonly<Record<string, RegressionScores>> }
+);
+
+/** With the fields of ClassReport where one class a sample is all that is predicted, otherwise with `heads`. */
+export interface ReportJson extends Partial<ClassReport> {
+  readonly n: number;
+  readonly loss: number;
+  /** By label. */
+  readonly heads?: Readonly<Record<string, HeadReport>>;
   /** Of texts: the accuracy of naive Bayes on the same parts. */
   readonly naiveBayes?: number;
   /** sha256 of the samples and of the weights file. */
@@ -34,27 +51,22 @@ export interface Report {
 
 // Two digits hide what tells a 99.3 % model from a 98.6 % one.
 const DIGITS = 4;
+const fixed = (value: number): string => value.toFixed(DIGITS);
 
 export function makeReport(
   evaluation: Evaluation,
   hashes: { data?: string; weights?: string; naiveBayes?: number },
 ): Report {
-  const { confusion, n, accuracy, loss } = evaluation;
-  // A report that contradicts itself is never shown.
-  const report = checkReport(classificationReport(confusion));
-  const json: ReportJson = {
-    n,
-    accuracy,
-    interval: wilsonInterval(confusion.correct, n),
-    loss,
-    report,
-    confusion: confusion.toJSON(),
-    baseline: majorityBaseline(confusion),
-    ...(hashes.naiveBayes !== undefined && { naiveBayes: hashes.naiveBayes }),
-    data: hashes.data ?? null,
-    weights: hashes.weights ?? null,
-  };
-  return { text: `${formatReport(report, { digits: DIGITS })}\n${footer(json)}`, json };
+  const { n, loss, confusion } = evaluation;
+  const naiveBayes = hashes.naiveBayes === undefined ? {} : { naiveBayes: hashes.naiveBayes };
+  const measured = { n, loss, ...naiveBayes, data: hashes.data ?? null, weights: hashes.weights ?? null };
+  if (confusion) {
+    const own = classReport(confusion);
+    return { text: classText(own) + footer(measured), json: { ...measured, ...own } };
+  }
+  const heads = evaluation.heads.map((head) => [head.field, headReport(head)] as const);
+  const text = heads.map(([field, report]) => `${field}\n${headText(report)}\n`).join('');
+  return { text: text + footer(measured), json: { ...measured, heads: Object.fromEntries(heads) } };
 }
 
 /** The report of a finished run; undefined where there is no test part. */
@@ -65,13 +77,68 @@ export const reportOf = (
 ): Report | undefined =>
   result.test && makeReport(result.test, { data: dataHash, weights: result.weightsHash, naiveBayes });
 
-function footer({ interval, baseline, naiveBayes, loss, data, weights }: ReportJson): string {
-  const [low, high] = [interval.low, interval.high].map((v) => v.toFixed(DIGITS));
+const classReport = (confusion: ConfusionMatrix): ClassReport => ({
+  accuracy: confusion.accuracy,
+  interval: wilsonInterval(confusion.correct, confusion.total),
+  // A report that contradicts itself is never shown.
+  report: checkReport(classificationReport(confusion)),
+  confusion: confusion.toJSON(),
+  baseline: majorityBaseline(confusion),
+});
+
+function headReport(head: HeadEvaluation): HeadReport {
+  const { kind, loss } = head;
+  if (kind === 'class') return { kind, loss, n: head.confusion.total, ...classReport(head.confusion) };
+  if (kind === 'classes') {
+    const { scores } = head.labels;
+    checkReport(scores.report);
+    return { kind, loss, ...scores };
+  }
+  return { kind, loss, numbers: head.numbers.scores };
+}
+
+const classText = ({ report, interval, baseline }: ClassReport): string =>
+  `${formatReport(report, { digits: DIGITS })}\n` +
+  `accuracy within ${fixed(interval.low)} .. ${fixed(interval.high)} (95 % confidence)\n` +
+  `majority baseline (always ${baseline.label}): accuracy ${fixed(baseline.accuracy)}\n`;
+
+function headText(head: HeadReport): string {
+  if (head.kind === 'class') return classText(head);
+  if (head.kind === 'classes') {
+    const { report, threshold, subsetAccuracy, hammingLoss, meanAveragePrecision } = head;
+    const lines = [
+      `a label applies from probability ${threshold} on; all labels right ${fixed(subsetAccuracy)}, wrong answers ${fixed(hammingLoss)}`,
+      ...(meanAveragePrecision === null ? [] : [`mean average precision ${fixed(meanAveragePrecision)}`]),
+    ];
+    return `${formatReport(report, { digits: DIGITS })}\n${lines.join('\n')}\n`;
+  }
+  return numbersText(head.numbers);
+}
+
+function numbersText(numbers: Readonly<Record<string, RegressionScores>>): string {
+  const columns = ['RMSE', 'MAE', 'R2', 'Pearson', 'Spearman', 'samples'];
+  const rows = Object.entries(numbers).flatMap(([name, { rmse, mae, r2, pearson, spearman, n, baseline }]) => [
+    [name, ...[rmse, mae, r2, pearson, spearman].map(significant), String(n)],
+    ['always the mean', significant(baseline.rmse), significant(baseline.mae), '', '', '', ''],
+  ]);
+  const width = Math.max(...rows.map(([name]) => [...(name as string)].length));
+  const line = ([name, ...cells]: readonly string[]): string =>
+    `${(name as string).padStart(width)}${cells.map((cell) => cell.padStart(11)).join('')}`.trimEnd();
+  return `${[line(['', ...columns]), ...rows.map(line)].join('\n')}\n`;
+}
+
+/** Units differ from data set to data set: four digits that count, of ratios and of thousands. */
+const significant = (value: number | null): string => {
+  if (value === null) return '-';
+  return Math.abs(value) >= 1e6 || (value !== 0 && Math.abs(value) < 1e-4)
+    ? value.toExponential(3)
+    : value.toFixed(Math.max(0, Math.min(DIGITS, 4 - Math.floor(Math.log10(Math.abs(value) || 1)))));
+};
+
+function footer({ naiveBayes, loss, data, weights }: ReportJson): string {
   return [
-    `accuracy within ${low} .. ${high} (95 % confidence)`,
-    `majority baseline (always ${baseline.label}): accuracy ${baseline.accuracy.toFixed(DIGITS)}`,
-    ...(naiveBayes === undefined ? [] : [`naive Bayes baseline: accuracy ${naiveBayes.toFixed(DIGITS)}`]),
-    `loss ${loss.toFixed(DIGITS)}`,
+    ...(naiveBayes === undefined ? [] : [`naive Bayes baseline: accuracy ${fixed(naiveBayes)}`]),
+    `loss ${fixed(loss)}`,
     `data sha256    ${data ?? 'unknown'}`,
     `weights sha256 ${weights ?? 'unknown'}`,
     '',

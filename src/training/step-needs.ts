@@ -62,8 +62,8 @@ function needsWithin(request: NeedsRequest, batchSize: number, arenaLimit: numbe
   step.release();
   const last = plans.at(-1) as (typeof plans)[number];
   if (evalBatch > 0) {
-    const { loss, predictions } = task.evaluate(model, request.zeroBatch(evalBatch));
-    plans.push(planAndDiscard([loss.node, predictions.node]));
+    const outputs = task.evaluate(model, request.zeroBatch(evalBatch));
+    plans.push(planAndDiscard(outputs.flatMap(({ loss, predictions }) => [loss.node, predictions.node])));
   }
   model.train();
   Object.assign(generator, { seed, stream });

@@ -7,6 +7,7 @@ import {
   loadTextSet,
   loadTokenizer,
   phrases,
+  readLabelledTexts,
   readTextDataset,
   type TextCollateOptions,
   type TextSample,
@@ -17,7 +18,9 @@ import {
   trainBpe,
   trainWordPiece,
 } from '../data/index.ts';
+import type { DataRequest } from './data-source.ts';
 import type { Recipe } from './recipe.ts';
+import { loadSets, tableParts } from './table-source.ts';
 
 export type Texts = Dataset<TextSample>;
 
@@ -29,17 +32,18 @@ export interface TextParts {
 
 /** Whether a recipe's data are texts. */
 export const isTextData = ({ data }: Recipe): boolean =>
-  data.name === 'table' || data.name === 'phrases' || data.name === 'texts' || isTextSet(data.name);
+  ['table', 'phrases', 'texts', 'sets'].includes(data.name) || isTextSet(data.name);
 
 const isTextSet = (name: string): name is TextSetName => (textSetNames as readonly string[]).includes(name);
 
 /** @throws ConfigError for a missing place; DataError and IoError of the readers. */
 export async function loadTextParts(
-  { data }: Recipe,
-  dataDir: string | undefined,
-  classes?: readonly string[],
+  recipe: Recipe,
+  { dataDir, classes, heads }: Pick<DataRequest, 'dataDir' | 'classes' | 'heads'>,
 ): Promise<TextParts> {
+  const { data } = recipe;
   const dir = dataDir ?? data.dir;
+  if (data.name === 'sets') return loadSets(recipe, dir);
   if (data.name === 'phrases') {
     const { train, test } = data.phrases ?? {};
     return { train: phrases({ split: 'train', size: train }), test: phrases({ split: 'test', size: test }) };
@@ -61,6 +65,10 @@ export async function loadTextParts(
       field: 'data.file',
     });
   const at = (file: string): string => (dir === undefined ? file : join(dir, file));
+  if (data.labels)
+    return tableParts(data, at, heads, (file, labels) =>
+      readLabelledTexts(file, { ...tableOptions(data), labels }),
+    ) as Promise<TextParts>;
   const options = tableOptions(data, classes);
   const train = await readTextDataset(at(data.file), options);
   // Other parts have the classes of the first, so that one without a class is not numbered anew.

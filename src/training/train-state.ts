@@ -76,7 +76,8 @@ export function parseState(value: unknown, file: string): SavedState {
 }
 
 export interface Selection {
-  readonly metric: 'accuracy' | 'loss';
+  /** What validation measures: `accuracy`, `loss`, `rmse` ... (see measureNames). */
+  readonly metric: string;
   readonly mode: 'max' | 'min';
 }
 

@@ -99,7 +99,7 @@ export async function trainLoop(loop: TrainLoop): Promise<TrainState> {
 
     const validation = await loop.validate?.(stopping);
     if (stopping()) await stop();
-    if (validation) await emit({ type: 'validation', epoch, step: state.step, ...validation });
+    if (validation) await emit({ type: 'validation', epoch, step: state.step, measures: validation });
     const record = {
       epoch,
       step: state.step,

@@ -33,7 +33,7 @@ describe('fineTune', () => {
     );
     expect(result.test?.accuracy).toBeGreaterThan(0.6);
     expect(result.test?.n).toBe(60);
-    expect(result.test?.baseline.accuracy).toBeCloseTo(0.1, 5);
+    expect(result.test?.baseline?.accuracy).toBeCloseTo(0.1, 5);
     expect(result.history).toHaveLength(6);
     expect(result.history[5]?.trainLoss).toBeLessThan(result.history[0]?.trainLoss as number);
     const kinds = events.map(({ type }) => type);
@@ -236,7 +236,8 @@ describe('model folders', () => {
     const image = { kind: 'image', height: 28, width: 28, channels: 1 } as const;
     const classes = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'];
     // The registered mlp takes its options by name.
-    const described = { model: architecture, classes, image, transforms };
+    const heads = [{ kind: 'class', field: 'label', names: classes }] as const;
+    const described = { model: architecture, heads, image, transforms };
     const hash = await saveModelFolder(dir, model, described);
     const loaded = await loadModelFolder(dir);
     expect(loaded.weightsHash).toBe(hash);

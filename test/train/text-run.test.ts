@@ -7,6 +7,7 @@ import { learnReviews } from '../../examples/text-loop.ts';
 import type { CambiumError } from '../../src/base/index.ts';
 import { phrases } from '../../src/data/index.ts';
 import { LSTMClassifier, registerModel } from '../../src/models/index.ts';
+import type { Prediction } from '../../src/tasks/index.ts';
 import {
   type Listener,
   loadModelFolder,
@@ -73,8 +74,9 @@ describe('a run on texts', () => {
     if (!('text' in loaded)) return expect.fail('a text model was saved');
     expect(loaded.classes).toEqual(['bad', 'good']);
     expect(loaded.text.maxLength).toBe(16);
-    const [answer] = await loaded.task.predict(loaded.module, loaded.text.tokenizer.encodeBatch(['really good food']));
-    expect(Object.keys(answer?.probabilities ?? {})).toEqual(['bad', 'good']);
+    const batch = loaded.text.tokenizer.encodeBatch(['really good food']);
+    const [answer] = await loaded.task.answers(loaded.module, batch);
+    expect(Object.keys((answer?.label as Prediction | undefined)?.probabilities ?? {})).toEqual(['bad', 'good']);
     expect(JSON.parse(await readFile(join(out, 'model', 'tokenizer.json'), 'utf8')).model.type).toBe('WordPiece');
   });
 

@@ -5,13 +5,8 @@ import { IoError, printable } from '../../base/errors.ts';
 import { exists } from '../../io/atomic.ts';
 import { ioError } from '../../io/failure.ts';
 import { type Dataset, subset } from '../dataset.ts';
-import {
-  type ClassNames,
-  type InMemoryTextDataset,
-  readTextDataset,
-  type TextSample,
-  type TextTableOptions,
-} from '../text/dataset.ts';
+import type { ClassNames } from '../label-reader.ts';
+import { type InMemoryTextDataset, readTextDataset, type TextSample, type TextTableOptions } from '../text/dataset.ts';
 
 export const textSetNames = ['thucnews-titles', 'sst2', 'finnews-zh', 'chnsenticorp', 'waimai'] as const;
 export type TextSetName = (typeof textSetNames)[number];

@@ -1,8 +1,9 @@
 /** Labelled texts: in memory with random access, or as a stream of files larger than memory. */
 import { basename } from 'node:path';
-import { ArgumentError, DataError, nearest, printable } from '../../base/errors.ts';
+import { ArgumentError, DataError, printable } from '../../base/errors.ts';
 import { type Dataset, labelOutside } from '../dataset.ts';
 import type { IterableDataset } from '../iterable.ts';
+import { type ClassNames, labelMissing, labelReader, sortedNames } from '../label-reader.ts';
 import type { Schema } from '../schema.ts';
 import { type Column, readTable, type TableOptions } from './table.ts';
 
@@ -20,12 +21,6 @@ export const textClassSchema = (names: readonly string[], pair = false, weight =
   features: { text: { kind: 'text' }, ...(pair && { pair: { kind: 'text' } }) },
   labels: { label: { kind: 'class', names: [...names] }, ...(weight && { weight: { kind: 'number' } }) },
 });
-
-/**
- * Class names: in the order of the classes (a label is then a name, or its position), or by the value a file has:
- * `{ '0': 'negative', '1': 'positive' }`.
- */
-export type ClassNames = readonly string[] | Readonly<Record<string, string>>;
 
 export interface TextTableOptions extends TableOptions {
   /** Default `text`. */
@@ -263,51 +258,6 @@ async function* rawRows(file: string, options: TextTableOptions): AsyncGenerator
     }
     yield { text: text as string, label, weight, line, ...(pairColumn !== undefined && { pair: pair as string }) };
   }
-}
-
-/** Numbers by size, anything else by code point: the same order on every machine. */
-export function sortedNames(values: Iterable<string>): string[] {
-  const names = [...new Set(values)];
-  const numeric = names.every((name) => /^-?\d+(\.\d+)?$/.test(name));
-  return names.sort(numeric ? (a, b) => Number(a) - Number(b) : (a, b) => (a < b ? -1 : 1));
-}
-
-function labelReader(
-  classes: ClassNames,
-  file: string,
-): { names: string[]; index(value: string, line: number): number } {
-  const list = Array.isArray(classes);
-  const values = list ? undefined : Object.keys(classes);
-  const names: string[] = list ? [...(classes as readonly string[])] : Object.values(classes as Record<string, string>);
-  const places = new Map((values ?? names).map((value, i) => [value, i]));
-  return {
-    names,
-    index(value, line) {
-      const place = places.get(value);
-      if (place !== undefined) return place;
-      // By position, where the file has numbers and the names are words.
-      if (list && /^\d+$/.test(value) && Number(value) < names.length) return Number(value);
-      const expected = values ?? names;
-      const near = nearest(value, expected);
-      throw new DataError('LABEL_UNKNOWN', `${printable(file)}: line ${line}: unknown label ${printable(value)}`, {
-        file,
-        line,
-        expected: expected.slice(0, 100),
-        got: value,
-        hint: near === undefined ? `known: ${expected.slice(0, 20).join(', ')}` : `did you mean ${near}?`,
-      });
-    },
-  };
-}
-
-function labelMissing(file: string, line: number, column: Column): never {
-  throw new DataError('LABEL_MISSING', `${printable(file)}: line ${line} has no label in column ${printable(column)}`, {
-    file,
-    line,
-    field: String(column),
-    expected: 'a label',
-    hint: 'label the row or delete it',
-  });
 }
 
 function weightOf(text: string | undefined, file: string, line: number, column: Column): number {

@@ -14,7 +14,7 @@ import {
   idOf,
   isRandom,
   type LabelledBatch,
-  labelsOf,
+  labelsAt,
   type Schema,
   subset,
   type Transform,
@@ -22,7 +22,7 @@ import {
 import { captureLayer, withLayerOutput } from '../../features/index.ts';
 import type { HostArray } from '../../io/index.ts';
 import type { Module } from '../../nn/index.ts';
-import type { Task } from '../../tasks/index.ts';
+import type { HeadOutput, Task } from '../../tasks/index.ts';
 import { currentBackend, type Tensor, tensor, type Variable } from '../../tensor/index.ts';
 import { type Evaluation, evaluate } from '../evaluate.ts';
 import type { EventTable, Listener } from '../events.ts';
@@ -72,10 +72,9 @@ export interface HeadOnly {
 export async function cacheFeatures(request: FeatureCacheRequest): Promise<HeadOnly | undefined> {
   const { model, parameters, train, transforms, emit, epochs } = request;
   const frozen = model.parameters().length > parameters.length;
-  const { features, labels } = train.schema;
+  const { features } = train.schema;
   const onePicture = Object.keys(features).join() === 'image' && features.image?.kind === 'image';
-  if (!frozen || !onePicture || epochs < 1 || Object.keys(labels).join() !== 'label' || labels.label?.kind !== 'class')
-    return undefined;
+  if (!frozen || !onePicture || epochs < 1) return undefined;
   const tell = async (reason: string): Promise<undefined> => {
     await emit({ type: 'notice', text: `features are not cached, every step runs the whole model: ${reason}` });
   };
@@ -261,11 +260,11 @@ class Caching {
     const build = (b: LabelledBatch) => task.evaluate(model, b);
     const zero = tensor(new Float32Array(size * sizeOf(shape)), { shape: [size, ...shape] });
     const above = discarding(() => withLayerOutput(model, path, zero, () => build(batch)));
-    if (dependsOn(above.loss.node, batch.image.data) || dependsOn(above.predictions.node, batch.image.data))
-      return undefined;
+    const nodes = above.flatMap(({ loss, predictions }) => [loss.node, predictions.node]);
+    if (nodes.some((node) => dependsOn(node, batch.image.data))) return undefined;
     // Measured in the same batches every time, the last one shorter: nothing to prove about their sizes.
     const request = await this.#cacheRequest('validation', validation, this.#cut.hash, size);
-    const lossOf = (b: LabelledBatch): Tensor => build(b).loss;
+    const lossOf = (b: LabelledBatch): Tensor => (build(b)[0] as HeadOutput).loss;
     const make = (): Promise<void> => makeCache(request, this.#compute(validation, size, false, lossOf));
     let opened = await this.#openOrMake(request, Math.max(0, memory), make);
     if (opened?.reused) {
@@ -351,12 +350,19 @@ class Caching {
   }
 }
 
+const allLabels = async (source: Samples): Promise<Awaited<ReturnType<typeof labelsAt>>[]> => {
+  const all = [];
+  for (let i = 0; i < source.length; i++) all.push(await labelsAt(source, i));
+  return all;
+};
+
 /** Cached rows as a data set: the samples of `source`, their features in place of their picture. */
 async function featureSet(source: Samples, rows: CachedRows, size: number): Promise<Samples> {
-  const labels = await labelsOf(source);
+  const labels = await allLabels(source);
   const schema: Schema = { features: { features: { kind: 'vector', size } }, labels: source.schema.labels };
-  const sample = (index: number, features: Float32Array) => ({ features, label: labels[index] as number });
-  const set: Dataset<{ readonly features: Float32Array; readonly label: number }> = {
+  type Features = { readonly features: Float32Array; readonly label: number };
+  const sample = (index: number, features: Float32Array) => ({ features, ...labels[index] }) as unknown as Features;
+  const set: Dataset<Features> = {
     name: source.name,
     length: source.length,
     schema,
@@ -365,7 +371,7 @@ async function featureSet(source: Samples, rows: CachedRows, size: number): Prom
       return row instanceof Promise ? row.then((values) => sample(index, values)) : sample(index, row);
     },
     id: (index) => idOf(source, index),
-    label: (index) => labels[index] as number,
+    label: (index) => labels[index]?.label as number,
     describe: (index) => source.describe?.(index) ?? `${source.name} sample ${idOf(source, index)}`,
   };
   return set;

@@ -20,7 +20,8 @@ export interface ClassRow extends AverageRow {
 
 /**
  * Plain JSON. Keys are those of scikit-learn's `output_dict=True`: class names, then `accuracy` (or `micro avg` where
- * only some labels are reported and others occur), `macro avg` and `weighted avg`. Ratios over nothing are 0.
+ * only some labels are reported and others occur, or samples have several), `macro avg` and `weighted avg`, and `samples avg`
+ * where samples have several labels. Ratios over nothing are 0.
  */
 export interface ClassificationReport {
   readonly [className: string]: ClassRow | AverageRow | number;
@@ -34,6 +35,8 @@ export interface ReportRows {
   readonly micro: AverageRow | undefined;
   readonly macro: AverageRow;
   readonly weighted: AverageRow;
+  /** Of several labels a sample: the mean over samples. */
+  readonly samples: AverageRow | undefined;
 }
 
 export interface ReportOptions {
@@ -44,11 +47,29 @@ export interface ReportOptions {
 /** The report of the counts so far. */
 export function classificationReport(matrix: ConfusionMatrix, { labels }: ReportOptions = {}): ClassificationReport {
   const chosen = labels ? resolve(matrix, labels) : matrix.classes.map((_, k) => k);
-  const counts = chosen.map((k) => ({
-    tp: matrix.at(k, k),
-    predicted: matrix.predicted(k),
-    support: matrix.support(k),
-  }));
+  // Micro averages are the accuracy as soon as every class that occurs is reported.
+  const absent = matrix.classes.map((_, k) => k).filter((k) => !chosen.includes(k));
+  const complete = absent.every((k) => matrix.support(k) === 0 && matrix.predicted(k) === 0);
+  return reportOfCounts(
+    chosen.map((k) => ({
+      name: matrix.classes[k] as string,
+      tp: matrix.at(k, k),
+      predicted: matrix.predicted(k),
+      support: matrix.support(k),
+    })),
+    complete,
+  );
+}
+
+export interface LabelCounts {
+  readonly name: string;
+  readonly tp: number;
+  readonly predicted: number;
+  readonly support: number;
+}
+
+/** The report of counts; `accuracy` in place of the micro average where every sample has one of the labels and one prediction. */
+export function reportOfCounts(counts: readonly LabelCounts[], accuracy: boolean): ClassificationReport {
   const rows = counts.map(({ tp, predicted, support }, row) => ({
     ...ratios(tp, predicted, support),
     support,
@@ -64,18 +85,15 @@ export function classificationReport(matrix: ConfusionMatrix, { labels }: Report
   const weighted = (key: Ratio): number =>
     support === 0 ? 0 : pairwiseSum(rows.map((row) => row[key] * row.support)) / support;
 
-  // Micro averages are the accuracy as soon as every class that occurs is reported.
-  const absent = matrix.classes.map((_, k) => k).filter((k) => !chosen.includes(k));
-  const complete = absent.every((k) => matrix.support(k) === 0 && matrix.predicted(k) === 0);
   return {
-    ...Object.fromEntries(rows.map((row, i) => [matrix.classes[chosen[i] as number] as string, row])),
-    ...(complete ? { accuracy: micro.precision } : { 'micro avg': { ...micro, support } }),
+    ...Object.fromEntries(rows.map((row, i) => [(counts[i] as LabelCounts).name, row])),
+    ...(accuracy ? { accuracy: micro.precision } : { 'micro avg': { ...micro, support } }),
     'macro avg': average(macro, support),
     'weighted avg': average(weighted, support),
   };
 }
 
-const averages = ['accuracy', 'micro avg', 'macro avg', 'weighted avg'];
+const averages = ['accuracy', 'micro avg', 'macro avg', 'weighted avg', 'samples avg'];
 
 /** The rows of a report, in order. */
 export function reportRows(report: ClassificationReport): ReportRows {
@@ -89,6 +107,7 @@ export function reportRows(report: ClassificationReport): ReportRows {
     micro: report['micro avg'] as AverageRow | undefined,
     macro: report['macro avg'] as AverageRow,
     weighted: report['weighted avg'] as AverageRow,
+    samples: report['samples avg'] as AverageRow | undefined,
   };
 }
 
@@ -99,7 +118,7 @@ export function formatReport(report: ClassificationReport, { digits = 2 }: { dig
       field: 'digits',
       got: digits,
     });
-  const { classes, accuracy, micro, macro, weighted } = reportRows(report);
+  const { classes, accuracy, micro, macro, weighted, samples } = reportRows(report);
   const width = Math.max(...classes.map(([name]) => codePoints(name)), 'weighted avg'.length, digits);
   const line = (name: string, cells: readonly string[]): string =>
     `${right(name, width)} ${cells.map((cell) => ` ${right(cell, 9)}`).join('')}\n`;
@@ -114,7 +133,8 @@ export function formatReport(report: ClassificationReport, { digits = 2 }: { dig
   text += '\n';
   if (accuracy !== undefined) text += line('accuracy', ['', '', fixed(accuracy, digits), count(macro.support)]);
   if (micro) text += rowLine('micro avg', micro);
-  return text + rowLine('macro avg', macro) + rowLine('weighted avg', weighted);
+  text += rowLine('macro avg', macro) + rowLine('weighted avg', weighted);
+  return samples ? text + rowLine('samples avg', samples) : text;
 }
 
 export type Ratio = 'precision' | 'recall' | 'f1-score';
@@ -122,7 +142,7 @@ const ratioKeys: readonly Ratio[] = ['precision', 'recall', 'f1-score'];
 
 const share = (count: number, of: number): number => (of === 0 ? 0 : count / of);
 
-function ratios(tp: number, predicted: number, support: number): Record<Ratio, number> {
+export function ratios(tp: number, predicted: number, support: number): Record<Ratio, number> {
   return {
     precision: share(tp, predicted),
     recall: share(tp, support),

@@ -12,5 +12,7 @@ export {
 export * from './confusion-matrix.ts';
 export * from './confusion-text.ts';
 export * from './mean.ts';
+export * from './multi-label.ts';
+export * from './regression.ts';
 export * from './top-k.ts';
 export * from './wilson.ts';

@@ -37,7 +37,7 @@ describe('text classification', () => {
       losses.push(await loss.item());
     }
     expect(losses.at(-1)).toBeLessThan((losses[0] as number) / 4);
-    expect(await task.evaluate(model, batch).predictions.toArray()).toEqual([0, 0, 0, 0, 1, 1, 1, 1]);
+    expect(await task.evaluate(model, batch)[0].predictions.toArray()).toEqual([0, 0, 0, 0, 1, 1, 1, 1]);
     const [alone] = await task.predict(model, tokenizer.encodeBatch(['really good food']));
     const [padded] = await task.predict(
       model,

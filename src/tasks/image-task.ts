@@ -1,45 +1,63 @@
-/** Image classification: u8 pictures and class indices in, logits to cross-entropy, classes with names out. */
+/** Tasks on pictures: u8 pictures and labels in, outputs to losses, answers with names out. */
 import { ArgumentError, DataError } from '../base/index.ts';
 import type { Batch, Transform } from '../data/index.ts';
 import { LUMA } from '../data/index.ts';
 import { type Tensor, tensor } from '../tensor/index.ts';
-import { type Classification, classification } from './classification.ts';
+import { asClassification, type Classification } from './classification.ts';
+import type { HeadOptions } from './head.ts';
 import type { Mixing } from './mixing.ts';
+import { type Supervised, supervised } from './supervised.ts';
 
-export interface ImageClassificationOptions {
+interface ImageInputs {
+  /** The transforms of the graph stage (`splitPipeline(...).graph`): channels, normalize. */
+  transforms?: readonly Transform[] | undefined;
+  /** Mixes the pictures of each training batch. */
+  mixing?: Mixing | undefined;
+}
+
+export interface ImageTaskOptions extends ImageInputs {
+  /** For messages and saved models; `image-labelling` unless told. */
+  name?: string;
+  /** What is predicted, in the order of the model's outputs; `headsOf(schema)` gives those of a data set. */
+  heads: readonly HeadOptions[];
+}
+
+export interface ImageClassificationOptions extends ImageInputs {
   /** Names in the order of the model's outputs. */
   classes: readonly string[];
-  /** The transforms of the graph stage (`splitPipeline(...).graph`): channels, normalize. */
-  transforms?: readonly Transform[];
   /** Of the training loss; evaluation measures without. */
   labelSmoothing?: number;
   /** Of the training loss, one a class. */
   classWeights?: readonly number[];
-  /** Mixes the pictures of each training batch. */
-  mixing?: Mixing;
 }
 
-type ImageBatch = Pick<Batch, 'image'>;
+export type ImageBatch = Pick<Batch, 'image'>;
 
-export interface ImageClassification extends Classification<ImageBatch> {
+export interface ImageTask extends Supervised<ImageBatch> {
   /** u8 pictures (N, C, H, W) as the model wants them: /255, then the graph transforms, f32. */
   input(batch: ImageBatch): Tensor;
 }
 
-export function imageClassification(options: ImageClassificationOptions): ImageClassification {
-  const { transforms = [], mixing, ...rest } = options;
+export interface ImageClassification extends Classification<ImageBatch>, Pick<ImageTask, 'input'> {}
+
+/** Classes, any number of labels, numbers, or several of them from one trunk. @throws ArgumentError for heads that cannot be. */
+export function imageTask({ name = 'image-labelling', heads, transforms = [], mixing }: ImageTaskOptions): ImageTask {
   const input = (batch: ImageBatch): Tensor => imageInput(batch, transforms);
-  const shared = classification<ImageBatch>({
-    ...rest,
-    name: 'image-classification',
-    forward: (model, batch) => model.forward(input(batch)),
-  });
+  const shared = supervised<ImageBatch>({ name, heads, forward: (model, batch) => model.forward(input(batch)) });
   if (!mixing) return { ...shared, input };
-  const loss: ImageClassification['loss'] = (model, batch) => {
+  const loss: ImageTask['loss'] = (model, batch) => {
     const { x, lambda } = mixing.mix(input(batch), batch);
     return shared.lossOf(model.train().forward(x), batch, lambda);
   };
   return { ...shared, input, loss };
+}
+
+/** One class of several. */
+export function imageClassification(options: ImageClassificationOptions): ImageClassification {
+  const { classes, labelSmoothing, classWeights, ...inputs } = options;
+  const head = { kind: 'class', field: 'label', names: classes, labelSmoothing, classWeights } as const;
+  const task = imageTask({ ...inputs, name: 'image-classification', heads: [head] });
+  return { ...asClassification(task, classes, 'label'), input: task.input };
 }
 
 /** u8 pictures (N, C, H, W) -> f32, /255, then the graph transforms. f32 pictures are taken as scaled already. */

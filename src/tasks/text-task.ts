@@ -1,9 +1,11 @@
-/** Text classification: tokens and class indices in, logits to cross-entropy, classes with names out. */
+/** Tasks on texts: tokens and labels in, outputs to losses, answers with names out. */
 import { DataError } from '../base/index.ts';
 import type { TokenBatch } from '../data/index.ts';
 import type { Module } from '../nn/index.ts';
 import { type Tensor, tensor } from '../tensor/index.ts';
-import { type Classification, classification } from './classification.ts';
+import { asClassification, type Classification } from './classification.ts';
+import type { HeadOptions } from './head.ts';
+import { type Supervised, supervised } from './supervised.ts';
 
 /** What a text model's `forward` takes: i32 (B, T) each. */
 export interface TokenInputs {
@@ -17,6 +19,13 @@ export interface TokenInputs {
 /** A module that reads tokens: BERT, the LSTM classifier, or your own. */
 export type TextModel = Module & { forward(inputs: TokenInputs): Tensor };
 
+export interface TextTaskOptions {
+  /** For messages and saved models; `text-labelling` unless told. */
+  name?: string;
+  /** What is predicted, in the order of the model's outputs; `headsOf(schema)` gives those of a data set. */
+  heads: readonly HeadOptions[];
+}
+
 export interface TextClassificationOptions {
   /** Names in the order of the model's outputs. */
   classes: readonly string[];
@@ -26,18 +35,34 @@ export interface TextClassificationOptions {
   classWeights?: readonly number[];
 }
 
-export interface TextClassification extends Classification<TokenBatch> {
+export interface TextTask extends Supervised<TokenBatch> {
   input(batch: TokenBatch): TokenInputs;
 }
 
-/** Over any model whose `forward` takes `{ inputIds, attentionMask, tokenTypeIds }` and gives logits (B, classes). */
-export function textClassification(options: TextClassificationOptions): TextClassification {
-  const shared = classification<TokenBatch>({
-    ...options,
-    name: 'text-classification',
+export interface TextClassification extends Classification<TokenBatch>, Pick<TextTask, 'input'> {}
+
+/**
+ * Classes, any number of labels, numbers, or several of them from one trunk, over any model whose `forward` takes
+ * `{ inputIds, attentionMask, tokenTypeIds }` and gives outputs (B, all heads'). @throws ArgumentError for heads that cannot be.
+ */
+export function textTask({ name = 'text-labelling', heads }: TextTaskOptions): TextTask {
+  const shared = supervised<TokenBatch>({
+    name,
+    heads,
     forward: (model, batch) => (model as TextModel).forward(tokenInputs(batch)),
   });
   return { ...shared, input: tokenInputs };
+}
+
+/** One class of several. */
+export function textClassification({
+  classes,
+  labelSmoothing,
+  classWeights,
+}: TextClassificationOptions): TextClassification {
+  const head = { kind: 'class', field: 'label', names: classes, labelSmoothing, classWeights } as const;
+  const task = textTask({ name: 'text-classification', heads: [head] });
+  return { ...asClassification(task, classes, 'label'), input: tokenInputs };
 }
 
 /** A batch's tokens as a text model takes them. @throws DataError FEATURE_MISSING. */

@@ -1,0 +1,45 @@
+/** Models by name and options: what recipes, the command line and saved folders call. */
+import { ConfigError, nearest } from '../base/index.ts';
+import type { Module } from '../nn/index.ts';
+import { headsOption, splitHead } from './heads.ts';
+import { listModels, modelEntry } from './registry.ts';
+
+/**
+ * A fresh model from the global random stream; with `pretraining` (`masked-lm` ...) the one that learns without labels. The option
+ * `heads` ({ stars: 1, topics: 5 }) is every classifier's: several last layers on one trunk, their outputs side by side.
+ * Throws ConfigError for an unknown name or option, heads that do not add up to numClasses, or a task the model has no form for.
+ */
+export function createModel(
+  name: string,
+  options: Readonly<Record<string, unknown>> = {},
+  pretraining?: string,
+): Module {
+  const entry = modelEntry(name);
+  const build = pretraining === undefined ? entry.build : entry.pretraining?.[pretraining];
+  if (!build) {
+    const able = listModels().filter((other) => other.pretraining?.[pretraining as string]);
+    throw new ConfigError('MODEL_TASK', `model "${name}" cannot be trained as ${pretraining}`, {
+      field: 'model.name',
+      expected: able.map((other) => other.name),
+      got: name,
+      hint: `for ${pretraining} there are: ${able.map((other) => other.name).join(', ') || 'none'}`,
+    });
+  }
+  const { heads, ...own } = options;
+  for (const key of Object.keys(own)) {
+    if (key in entry.defaults) continue;
+    const near = nearest(key, Object.keys(entry.defaults));
+    throw new ConfigError('MODEL_OPTION_UNKNOWN', `model "${name}" has no option "${key}"`, {
+      field: `model.${key}`,
+      got: key,
+      hint: near ? `did you mean "${near}"?` : `it takes ${Object.keys(entry.defaults).join(', ')}`,
+    });
+  }
+  const given = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined));
+  if (heads === undefined) return build({ ...entry.defaults, ...given });
+  const sizes = headsOption(heads, given.numClasses);
+  const numClasses = Object.values(sizes).reduce((a, b) => a + b);
+  const model = build({ ...entry.defaults, ...given, numClasses });
+  splitHead(model, sizes);
+  return model;
+}
