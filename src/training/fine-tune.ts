@@ -128,13 +128,13 @@ export interface FineTuneResult extends TrainResult {
  * @example const { model, test } = await fineTune({ model: mnistCnn(), data, epochs: 2 });
  * @throws MemoryError before the first step when it will not fit; NumericError at the step that met NaN; RunStopped.
  */
-export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult> {
+export async function fineTune(options: FineTuneOptions & { balance?: Balance }): Promise<FineTuneResult> {
   const start = performance.now();
   const { model, data, transforms, text, saveTo, architecture } = options;
   const init = options.init && !options.checkpoints?.resumeFrom ? await initialise(model, options.init) : undefined;
   if (init) for (const listener of options.listeners ?? []) await listener({ type: 'init', report: init });
   const origin = init ? withLineage(options.origin, init.lineage) : options.origin;
-  const balance = await balanceOf(data.train, options);
+  const balance = options.balance ?? (await balanceOf(data.train, options));
   const { end, task, plan, evalBatchSize, preprocessing, restoreBest } = await train({ ...options, balance });
   await restoreBest();
   if (options.lora) await settleAdapter(model, saveTo, options.init?.weights);
@@ -213,7 +213,6 @@ export async function train(options: TrainOptions) {
     }));
   const head = await headOnly(options, prepared, emit, state?.epoch ?? 0);
   const step = head ? new TrainStep({ ...prepared.stepOptions, lossOf: head.lossOf }) : prepared.step;
-  const { metric, mode } = selection(options, task);
   const end = await trainLoop({
     step,
     loader: head?.loader ?? prepared.loader,
@@ -233,7 +232,7 @@ export async function train(options: TrainOptions) {
         return ema ? ema.whileApplied(measure) : measure();
       },
     }),
-    selectBy: { metric, mode },
+    selectBy: prepared.selectBy,
     earlyStopping: options.earlyStopping && { minDelta: 0, ...options.earlyStopping },
     checkpoints,
     everySteps,
@@ -350,6 +349,7 @@ export function prepare(options: TrainOptions) {
   const mixing = mixup || cutmix ? new Mixing({ mixup, cutmix, seed }) : undefined;
   const inputs = options.inputs ?? inputsOf(data.train, { ...options, mixing });
   const { task, preprocessing, zeroBatch, sampleBytes } = inputs;
+  const selectBy = selection(options, task);
   const loader = inputs.loader({ batchSize, seed });
   const named = model.namedParameters();
   const parameters = named.map(({ variable }) => variable).filter((variable) => variable.requiresGrad);
@@ -434,5 +434,6 @@ export function prepare(options: TrainOptions) {
     accumulate,
     seed,
     evalBatchSize,
+    selectBy,
   };
 }

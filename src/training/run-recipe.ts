@@ -8,6 +8,7 @@ import { createModel, modelEntry } from '../models/index.ts';
 import type { Module } from '../nn/index.ts';
 import { headSizes, headsOf, NaiveBayes } from '../tasks/index.ts';
 import { manualSeed } from '../tensor/index.ts';
+import { balanceOf } from './balance.ts';
 import { checkFineTune, type Finding } from './check-fine-tune.ts';
 import { type DataRequest, dataHashes, leakNotice, loadRunData, type RunData } from './data-source.ts';
 import type { Listener } from './events.ts';
@@ -184,7 +185,9 @@ async function prepare(
   modelEntry(recipe.model.name);
   const init = reopened ?? (await openInit(recipe, dataDir));
   const data = await loadRunData(init?.recipe ?? recipe, { dataDir, notify, text: textInputs(init) });
-  const made = await optionsOf(data, init);
+  const { options, pretraining } = await optionsOf(data, init);
+  // Labels that cannot be learned are found before there is a folder.
+  const balance = pretraining ? {} : await balanceOf(data.train, options);
   const leak = await leakNotice(data);
   if (leak) await notify(leak);
   // Where nothing is trained only what is measured counts.
@@ -192,7 +195,14 @@ async function prepare(
     recipe.epochs === 0
       ? ({ [data.test ? 'test' : 'validation']: data.test ?? data.validation } as Partial<RunData>)
       : data;
-  return { data, hashes: await dataHashes(measured), ...made, emit, ...(init && { init }) };
+  return {
+    data,
+    hashes: await dataHashes(measured),
+    options: { ...options, balance },
+    pretraining,
+    emit,
+    ...(init && { init }),
+  };
 }
 
 /** The model's options follow the data where the recipe leaves them open. */
@@ -242,6 +252,13 @@ function buildModel(recipe: Recipe, data: RunData): { module: Module; architectu
         hint: `leave it out, or set it to ${classes}`,
       },
     );
+  if (options.heads !== undefined && JSON.stringify(options.heads) !== JSON.stringify(fits.heads))
+    throw new ConfigError('CLASSES_MISMATCH', 'model.heads is not what the data have labels for', {
+      field: 'model.heads',
+      expected: fits.heads,
+      got: options.heads,
+      hint: 'leave it out: it follows from data.labels',
+    });
   if (data.text && typeof options.vocabSize === 'number') data.text.tokenizer.checkFits(options.vocabSize);
   manualSeed(recipe.seed);
   return {
@@ -347,7 +364,7 @@ async function execute(
     const keepReport: Listener = async (event) => {
       if (event.type === 'init') await writeInit(run.path, event.report);
     };
-    const runOptions: FineTuneOptions = {
+    const runOptions: TrainOptions = {
       ...options,
       listeners: [await logTo(run, resumeFrom?.step ?? 0, emit), keepReport, ...(request.listeners ?? [])],
       saveTo: run.modelDir,

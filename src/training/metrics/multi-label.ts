@@ -116,6 +116,10 @@ export class MultiLabelCounter {
     };
   }
 
+  toJSON(): MultiLabelScores {
+    return this.scores;
+  }
+
   /** Sum over thresholds of (recall - recall before) * precision; equal scores are one threshold. */
   #averagePrecision(k: number): number | null {
     const width = this.names.length;

@@ -48,6 +48,10 @@ export class RegressionCounter {
     return Object.fromEntries(this.names.map((name, k) => [name, this.#scoresOf(k)]));
   }
 
+  toJSON(): Record<string, RegressionScores> {
+    return this.scores;
+  }
+
   #scoresOf(k: number): RegressionScores {
     const width = this.names.length;
     const [y, p]: [number[], number[]] = [[], []];
