@@ -31,7 +31,7 @@ import { loadCorpora } from './corpus-source.ts';
 import type { Samples } from './inputs.ts';
 import { isLanguage, pretrainingOf } from './pretrain-inputs.ts';
 import type { Recipe } from './recipe.ts';
-import { loadPictureTable } from './table-source.ts';
+import { loadCounts, loadPictureTable } from './table-source.ts';
 import { isTextData, loadTextParts, type Texts, textInputsOf } from './text-source.ts';
 
 export type Images = Dataset<ImageSample>;
@@ -124,6 +124,7 @@ async function loadParts(recipe: Recipe, { dataDir, notify, classes, heads }: Da
   const dir = dataDir ?? data.dir;
   if (data.name === 'folder') return loadFolder(recipe, dir, classes);
   if (data.name === 'pictures') return { recipe, train: await unlabelled(recipe, dir) };
+  if (data.name === 'voc-counts') return { recipe, ...(await loadCounts(recipe, dir)) };
   if (data.name === 'picture-table') return { recipe, ...(await loadPictureTable(recipe, dir, classes, heads)) };
   const withAttributes = (images: Images): Samples =>
     data.attributes ? (digitAttributes(images) as unknown as Samples) : images;

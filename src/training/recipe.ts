@@ -100,11 +100,11 @@ const labelColumn = z.strictObject({
 
 /** Fields that mean something for some kinds of data only. */
 const fieldsOf: Readonly<Record<string, readonly string[]>> = {
-  channels: ['folder', 'pictures', 'picture-table'],
+  channels: ['folder', 'pictures', 'picture-table', 'voc-counts'],
   digits: ['mnist', 'digits'],
   attributes: ['mnist', 'digits'],
   phrases: ['phrases'],
-  file: ['table', 'picture-table', 'folder'],
+  file: ['table', 'picture-table', 'folder', 'voc-counts'],
   imageColumn: ['picture-table'],
   imageDir: ['picture-table'],
   sets: ['sets'],
@@ -121,7 +121,8 @@ const fieldsOf: Readonly<Record<string, readonly string[]>> = {
 
 const dataFields = z.strictObject({
   name: z.enum([
-    ...(['mnist', 'digits', 'folder', 'pictures', 'picture-table', 'table', 'phrases', 'texts', 'sets'] as const),
+    ...(['mnist', 'digits', 'folder', 'pictures', 'picture-table', 'voc-counts'] as const),
+    ...(['table', 'phrases', 'texts', 'sets'] as const),
     ...textSetNames,
   ]),
   /** Where the files are: the four MNIST .gz files, one subdirectory a class, or those of a text set. */
@@ -129,7 +130,7 @@ const dataFields = z.strictObject({
   validation: partSize.default(0.1),
   /** Of data without a test part of their own. */
   test: partSize.optional(),
-  /** Labelled texts of a `table`: .csv, .tsv, .txt, .jsonl or .parquet. A .tar or .tar.gz in place of a `folder`. Under `dir`, if there is one. */
+  /** Labelled texts of a `table`: .csv, .tsv, .txt, .jsonl or .parquet. A .tar or .tar.gz in place of a `folder`, or of `voc-counts`: how many objects of each class a picture shows. Under `dir`, if there is one. */
   file: z.string().min(1).optional(),
   validationFile: z.string().min(1).optional(),
   testFile: z.string().min(1).optional(),

@@ -10,6 +10,7 @@ import {
   type Schema,
   splitDataset,
   type TextSample,
+  vocArchive,
   weightSpec,
   withClasses,
 } from '../data/index.ts';
@@ -78,6 +79,25 @@ export async function loadPictureTable(
   return tableParts({ ...data, labels: labels as NonNullable<RecipeData['labels']> }, at, heads, (file, spec) =>
     readPictureTable(file, { ...options, labels: spec }),
   );
+}
+
+/** Pictures and how many objects of each class they show, in the parts of a VOC archive. */
+export async function loadCounts({ data }: Recipe, dir: string | undefined): Promise<Parts> {
+  if (data.file === undefined)
+    throw new ConfigError(
+      'RECIPE_INVALID',
+      'data.file is missing: expected a .tar or .tar.gz in the layout of Pascal VOC',
+      {
+        field: 'data.file',
+      },
+    );
+  const archive = await vocArchive(dir === undefined ? data.file : join(dir, data.file));
+  const part = (...names: string[]): Samples | undefined => {
+    const name = names.find((wanted) => archive.parts.includes(wanted));
+    return name === undefined ? undefined : (archive.counts(name, { channels: data.channels }) as unknown as Samples);
+  };
+  const train = part('train', 'all', ...archive.parts) as Samples;
+  return { train, validation: part('validation', 'val'), test: part('test') };
 }
 
 /** Text sets joined part by part, each split as its own recipe splits it. */
