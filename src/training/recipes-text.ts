@@ -99,6 +99,25 @@ export const textRecipes: Readonly<Record<string, RecipeInput>> = {
     ...tuned,
   },
 
+  'bert-three-sentiments': {
+    name: 'bert-three-sentiments',
+    description:
+      'One BERT with a head each for finance news, hotel and food reviews, from the weights of bert-mlm-zh (needs --data-dir).',
+    seed: 0,
+    data: {
+      name: 'sets',
+      // Split as the recipes above split them.
+      sets: [
+        { set: 'finnews-zh', label: 'finance', validation: 0.1 },
+        { set: 'chnsenticorp', label: 'hotel', validation: 0.1, test: 0.1 },
+        { set: 'waimai', label: 'food', validation: 0.1, test: 0.1 },
+      ],
+    },
+    init: chinese,
+    maxLength: 128,
+    ...tuned,
+  },
+
   'gpt-shakespeare': {
     name: 'gpt-shakespeare',
     description:

@@ -157,6 +157,42 @@ export const builtinRecipes: Readonly<Record<string, RecipeInput>> = {
     epochs: 8,
   },
 
+  'digit-attributes': {
+    name: 'digit-attributes',
+    description:
+      'One small CNN with three heads: which digit, its properties (even, loop, prime), and its slant in degrees.',
+    seed: 1,
+    data: { name: 'mnist', attributes: true, validation: 5000, digits: { train: 12_000, test: 2000 } },
+    transforms: [mnistNormal],
+    model: { name: 'mnist-cnn' },
+    optimizer: { name: 'adamw', lr: 2e-3, weightDecay: 0.01 },
+    schedule: { name: 'oneCycle' },
+    batchSize: 128,
+    epochs: 3,
+  },
+
+  'cell-counts': {
+    name: 'cell-counts',
+    description:
+      'SqueezeNet 1.1 with ImageNet weights counts blood cells of three kinds, from 205 pictures (needs --data-dir).',
+    seed: 1,
+    data: { name: 'voc-counts', file: 'bccd/bccd.tar.gz' },
+    transforms: [{ kind: 'resize', height: 240, width: 320 }, { kind: 'randomFlip' }, ...caffeInput],
+    model: { name: 'squeezenet1_1' },
+    init: { weights: 'weights/squeezenet1_1-caffe-imagenet.safetensors' },
+    heads: { counts: { loss: 'huber' } },
+    optimizer: {
+      name: 'adamw',
+      lr: 3e-4,
+      weightDecay: 0.01,
+      groups: [{ params: 'classifier', lrScale: 3 }],
+    },
+    schedule: { name: 'cosine', warmup: 0.1 },
+    batchSize: 16,
+    evalBatchSize: 36,
+    epochs: 20,
+  },
+
   'resnet20-cifar10': cifarResNet('resnet20', 20),
   'resnet56-cifar10': cifarResNet('resnet56', 56),
 
