@@ -55,6 +55,17 @@ export function integerOption(options: Readonly<Record<string, unknown>>, key: s
   return value;
 }
 
+export function booleanOption(options: Readonly<Record<string, unknown>>, key: string): boolean {
+  const value = options[key];
+  if (typeof value !== 'boolean')
+    throw new ConfigError('MODEL_OPTION_INVALID', `model option "${key}" must be true or false`, {
+      field: `model.${key}`,
+      expected: 'true or false',
+      got: value,
+    });
+  return value;
+}
+
 /** One of several words. */
 export function choiceOption<const T extends string>(
   options: Readonly<Record<string, unknown>>,

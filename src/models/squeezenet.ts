@@ -1,7 +1,17 @@
 /** SqueezeNet 1.1 (Iandola et al. 2016, https://arxiv.org/abs/1602.07360) with torchvision's layout and names. */
-import { AdaptiveAvgPool2d, Conv2d, Dropout, init, MaxPool2d, Module, ReLU, Sequential } from '../nn/index.ts';
+import {
+  AdaptiveAvgPool2d,
+  Conv2d,
+  Dropout,
+  Identity,
+  init,
+  MaxPool2d,
+  Module,
+  ReLU,
+  Sequential,
+} from '../nn/index.ts';
 import { concat, normal, type Tensor, zeros } from '../tensor/index.ts';
-import { integerOption, probabilityOption, registerModel } from './registry.ts';
+import { booleanOption, integerOption, probabilityOption, registerModel } from './registry.ts';
 import { type ModelStructure, sequentialStages } from './structure.ts';
 
 export interface SqueezeNetOptions {
@@ -9,6 +19,8 @@ export interface SqueezeNetOptions {
   inChannels?: number;
   /** Before the last convolution. */
   dropout?: number;
+  /** Whether logits are held at 0 and above before they are averaged, as published. Numbers and sigmoids need false. */
+  outputRelu?: boolean;
 }
 
 // He uniform weights and zero biases, as torchvision.
@@ -50,7 +62,7 @@ export class SqueezeNet extends Module {
   readonly features: Sequential;
   readonly classifier: Sequential;
 
-  constructor({ numClasses = 10, inChannels = 3, dropout = 0.5 }: SqueezeNetOptions = {}) {
+  constructor({ numClasses = 10, inChannels = 3, dropout = 0.5, outputRelu = true }: SqueezeNetOptions = {}) {
     super();
     const pool = (): MaxPool2d => new MaxPool2d(3, { stride: 2, ceilMode: true });
     this.features = new Sequential(
@@ -68,7 +80,8 @@ export class SqueezeNet extends Module {
       new Fire(384, 64, 256),
       new Fire(512, 64, 256),
     );
-    this.classifier = new Sequential(new Dropout(dropout), lastConv(numClasses), new ReLU(), new AdaptiveAvgPool2d(1));
+    const last = outputRelu ? new ReLU() : new Identity();
+    this.classifier = new Sequential(new Dropout(dropout), lastConv(numClasses), last, new AdaptiveAvgPool2d(1));
   }
 
   forward(x: Tensor): Tensor {
@@ -89,13 +102,14 @@ export class SqueezeNet extends Module {
 registerModel({
   name: 'squeezenet1_1',
   description: "SqueezeNet 1.1 (1.2 M parameters with 1000 classes), torchvision's names",
-  defaults: { numClasses: 10, inChannels: 3, dropout: 0.5 },
+  defaults: { numClasses: 10, inChannels: 3, dropout: 0.5, outputRelu: true },
   minSize: [MIN_SIZE, MIN_SIZE],
   build: (o) =>
     new SqueezeNet({
       numClasses: integerOption(o, 'numClasses'),
       inChannels: integerOption(o, 'inChannels'),
       dropout: probabilityOption(o, 'dropout'),
+      outputRelu: booleanOption(o, 'outputRelu'),
     }),
 });
 

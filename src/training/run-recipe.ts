@@ -236,6 +236,8 @@ function buildModel(recipe: Recipe, data: RunData): { module: Module; architectu
     );
   const fits: Record<string, unknown> = {
     ...(!pretraining && { numClasses: classes, ...(heads.length > 1 && { heads: headSizes(heads) }) }),
+    // Numbers and the logits of single labels are negative as often as not.
+    ...(heads.some(({ kind }) => kind !== 'class') && { outputRelu: false }),
     ...(data.text ? textFits(data.text) : imageFits(data)),
   };
   const open = Object.entries(fits).filter(([key]) => key in defaults || key === 'heads');
