@@ -2,7 +2,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigError, printable } from '../base/errors.ts';
-import { readTextDataset, take } from '../data/index.ts';
+import { type LabelSpec, readLabelledTexts, readTextDataset, take, withClasses } from '../data/index.ts';
 import { exists } from '../io/index.ts';
 import { dataHashes, folderFor, loadRunData } from '../training/data-source.ts';
 import { evaluate } from '../training/evaluate.ts';
@@ -11,6 +11,7 @@ import { findModelFolder, type LoadedModel, loadModelFolder } from '../training/
 import { measuresText, percent } from '../training/progress.ts';
 import { parseRecipe } from '../training/recipe-parse.ts';
 import { makeReport } from '../training/run-report.ts';
+import { labelsOfHeads } from '../training/table-source.ts';
 import { tableOptions } from '../training/text-source.ts';
 import type { LoadedTrunk } from '../training/trunk-folder.ts';
 import type { EvaluateCommandOptions, PartOptions } from './main.ts';
@@ -59,7 +60,8 @@ export async function openPart(
 ): Promise<{ part: Samples; batchSize: number }> {
   const { origin, dir } = loaded;
   // A trunk knows none: those of the data will do.
-  const classes = 'classes' in loaded ? loaded.classes : undefined;
+  const heads = 'heads' in loaded ? loaded.heads : undefined;
+  const classes = 'classes' in loaded && loaded.classes.length > 0 ? loaded.classes : undefined;
   const { split, limit, dataDir } = options;
   const stored = (origin as { recipe?: unknown } | undefined)?.recipe;
   if (stored === undefined && dataDir === undefined && options.file === undefined)
@@ -76,6 +78,12 @@ export async function openPart(
         field: '--file',
         hint: 'pass --data-dir DIR with pictures',
       });
+    const { labels } = trained.data;
+    if (labels) {
+      const spec = withClasses(labels as LabelSpec, labelsOfHeads(heads ?? []));
+      const columns = { ...tableOptions(trained.data), ...columnsOf(options), labels: spec };
+      return { part: cap((await readLabelledTexts(options.file, columns)) as unknown as Samples), batchSize };
+    }
     // The columns of training, unless told; labels are the model's.
     const columns = { ...tableOptions(trained.data, classes), weightColumn: undefined, ...columnsOf(options) };
     return { part: cap(await readTextDataset(options.file, columns)), batchSize };
@@ -84,7 +92,7 @@ export async function openPart(
     const limits = limit === undefined ? trained.limit : { ...trained.limit, [split]: limit };
     const data = await loadRunData(
       { ...trained, limit: limits },
-      { dataDir, notify: note, classes, text: loaded.text },
+      { dataDir, notify: note, classes, heads, text: loaded.text },
     );
     const part = data[split];
     if (!part)
@@ -92,8 +100,9 @@ export async function openPart(
     return { part, batchSize };
   }
   const { image } = loaded;
-  const unlabelled = trained.data.name === 'pictures';
-  const kind = dataDir === undefined || unlabelled ? trained.data.name : await kindOf(dataDir);
+  // Known by their own files, wherever these lie.
+  const named = ['pictures', 'picture-table', 'voc-counts'].includes(trained.data.name);
+  const kind = dataDir === undefined || named ? trained.data.name : await kindOf(dataDir);
   if (dataDir !== undefined && kind === 'folder' && trained.data.name !== 'folder') {
     return { part: cap(await folderFor(dataDir, classes, image)), batchSize };
   }
@@ -101,7 +110,7 @@ export async function openPart(
   const recipe =
     kind === trained.data.name ? trained : { ...trained, limit: {}, data: { ...trained.data, name: kind } };
   const limits = limit === undefined ? recipe.limit : { ...recipe.limit, [split]: limit };
-  const data = await loadRunData({ ...recipe, limit: limits }, { dataDir, notify: note, classes });
+  const data = await loadRunData({ ...recipe, limit: limits }, { dataDir, notify: note, classes, heads });
   const part = data[split];
   if (!part) throw new ConfigError('SPLIT_MISSING', `the data have no ${split} part`, { field: '--split', got: split });
   return { part, batchSize };

@@ -2,6 +2,7 @@
 import { ArgumentError, DataError, formatShape, NumericError, type Shape, UnsupportedError } from '../base/index.ts';
 import {
   type Batch,
+  classNames,
   DataLoader,
   type Dataset,
   splitPipeline,
@@ -11,6 +12,7 @@ import {
   textFields,
   withoutRandom,
 } from '../data/index.ts';
+import type { HostArray } from '../io/index.ts';
 import { Module } from '../nn/index.ts';
 import { imageInput, tokenInputs } from '../tasks/index.ts';
 import { type Tensor, tensor } from '../tensor/index.ts';
@@ -108,10 +110,15 @@ export async function features(
   };
 }
 
+/** The label features are told apart by: the first that is one class, and no sample lacks. */
+function classField({ schema }: Pick<Dataset<unknown>, 'schema'>): string | undefined {
+  return Object.entries(schema.labels).find(([, { kind, optional }]) => kind === 'class' && !optional)?.[0];
+}
+
 /** Names of the classes of a data set, if it has a class label. */
-export function classesOf({ schema }: Pick<Dataset<unknown>, 'schema'>): readonly string[] | undefined {
-  const { label } = schema.labels;
-  return label?.kind === 'class' ? label.names : undefined;
+export function classesOf(data: Pick<Dataset<unknown>, 'schema'>): readonly string[] | undefined {
+  const field = classField(data);
+  return field === undefined ? undefined : classNames(data.schema, field);
 }
 
 type Origin = Pick<Features, 'layer' | 'pooling' | 'layerShape'>;
@@ -142,6 +149,7 @@ export async function* featureBatches(
     ...(isText && { text: { ...(text as TextCollateOptions), bucketed: false } }),
   });
   const { graph } = splitPipeline(transforms);
+  const field = classField(data);
   const restore = evaluationMode(model);
   let width: number | undefined;
   let layerShape: Shape = [];
@@ -160,7 +168,7 @@ export async function* featureBatches(
       const vectors = (await pooled.data()) as Float32Array;
       checkFinite(vectors, width, batch.ids, layerText(point));
       done += batch.size;
-      const labels = batch.label?.data;
+      const labels = field === undefined ? undefined : (batch as unknown as Record<string, HostArray>)[field]?.data;
       yield { vectors, size: batch.size, width, ids: batch.ids, ...(labels instanceof Int32Array && { labels }) };
       onProgress?.(done, data.length);
     }

@@ -33,7 +33,7 @@ export async function tableParts(
   heads: readonly HeadOptions[] | undefined,
   read: (file: string, labels: LabelSpec) => Promise<Dataset>,
 ): Promise<Parts> {
-  const spec = withClasses(data.labels as LabelSpec, heads ? labelsOf(heads) : {});
+  const spec = withClasses(data.labels as LabelSpec, heads ? labelsOfHeads(heads) : {});
   const train = await read(at(data.file as string), { ...spec, ...weightSpec(data.weightColumn) });
   const rest = withClasses(spec, train.schema.labels);
   const part = async (file: string | undefined): Promise<Samples | undefined> =>
@@ -45,7 +45,8 @@ export async function tableParts(
   };
 }
 
-const labelsOf = (heads: readonly HeadOptions[]): Schema['labels'] =>
+/** The labels a model predicts, as a schema has them. */
+export const labelsOfHeads = (heads: readonly HeadOptions[]): Schema['labels'] =>
   Object.fromEntries(
     heads.map(({ field, kind, names }) => [field, kind === 'number' ? { kind } : { kind, names }]),
   ) as Schema['labels'];
