@@ -180,6 +180,7 @@ export async function labelsOf(dataset: Dataset<unknown>, field = 'label'): Prom
   const labels = new Int32Array(dataset.length);
   for (let i = 0; i < labels.length; i++) {
     let label = field === 'label' ? (dataset.label?.(i) ?? Number.NaN) : Number.NaN;
+    if (Number.isNaN(label)) label = (dataset.targets?.(i)?.[field] as number | undefined) ?? Number.NaN;
     if (Number.isNaN(label)) label = (await (dataset as Dataset<Sample>).get(i))[field] as number;
     if (!Number.isInteger(label) || label < 0 || label >= classes)
       labelOutside(dataset.name, idOf(dataset, i), label, classes);

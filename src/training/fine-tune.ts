@@ -8,6 +8,7 @@ import { Mixing, type Task } from '../tasks/index.ts';
 import { autocast, type Precision, planAndDiscard } from '../tensor/index.ts';
 import { adapt, settleAdapter } from './adapter.ts';
 import { type Balance, balanceOf, type ClassWeights } from './balance.ts';
+import { checkStart } from './check-start.ts';
 import { inMemory, inStore, type MemoryCheckpointing, restoreCheckpoint, restoreWeights } from './checkpointing.ts';
 import { type Evaluation, evaluate, majorityBaseline, measureNames, modeOf } from './evaluate.ts';
 import type { Listener, Measures } from './events.ts';
@@ -48,6 +49,11 @@ export interface FineTuneOptions {
   clip?: Clip;
   /** Pretrained weights to start from; a relative path is one of the working directory. Not read again where a run is resumed. */
   init?: InitOptions;
+  /**
+   * auto, the default: where weights are loaded by `init`, labels, inputs and the first update are looked at, and what seems wrong
+   * is told as a notice with its fix. Changes nothing of the training.
+   */
+  check?: 'auto' | 'off' | undefined;
   /** Parameters that stay as they are: names, `*` stands for anything (`['features.*']`), or `{ belowDepth: 'head' }`. */
   freeze?: FreezeOptions;
   /** What joins at later epochs: `[{ epoch: 2, fromDepth: -3 }]`. */
@@ -135,7 +141,11 @@ export async function fineTune(options: FineTuneOptions & { balance?: Balance })
   if (init) for (const listener of options.listeners ?? []) await listener({ type: 'init', report: init });
   const origin = init ? withLineage(options.origin, init.lineage) : options.origin;
   const balance = options.balance ?? (await balanceOf(data.train, options));
-  const { end, task, plan, evalBatchSize, preprocessing, restoreBest } = await train({ ...options, balance });
+  const { end, task, plan, evalBatchSize, preprocessing, restoreBest } = await train({
+    ...options,
+    balance,
+    ...(init && { fresh: init.new }),
+  });
   await restoreBest();
   if (options.lora) await settleAdapter(model, saveTo, options.init?.weights);
 
@@ -185,6 +195,8 @@ export const withLineage = (origin: Json | undefined, lineage: WeightsLineage): 
 export interface TrainOptions extends FineTuneOptions {
   /** What `classWeights` and `sampler` come to; planning does without. */
   balance?: Balance;
+  /** Parameters that pretrained weights lacked; where there are such weights. */
+  fresh?: readonly string[];
   inputs?: Inputs;
   /** Measures the validation part. */
   measure?: (batchSize: number, stop: () => boolean) => Promise<Measures | undefined>;
@@ -211,6 +223,8 @@ export async function train(options: TrainOptions) {
       // Optimizer state is saved of what trained.
       before: ({ epoch, batch }) => void trainable.apply(Math.max(1, batch > 0 ? epoch + 1 : epoch)),
     }));
+  const { check = 'auto', fresh, inputs } = options;
+  const watch = check === 'auto' && fresh && !inputs && [await checkStart(options, prepared, fresh, emit)];
   const head = await headOnly(options, prepared, emit, state?.epoch ?? 0);
   const step = head ? new TrainStep({ ...prepared.stepOptions, lossOf: head.lossOf }) : prepared.step;
   const end = await trainLoop({
@@ -238,7 +252,7 @@ export async function train(options: TrainOptions) {
     everySteps,
     plan,
     samples: { train: data.train.length, validation: validation?.length ?? 0, test: test?.length ?? 0 },
-    listeners,
+    listeners: [...listeners, ...(watch || [])],
     signals,
     beforeEpoch: (epoch) => {
       const total = trainable.apply(epoch);

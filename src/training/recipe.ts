@@ -297,6 +297,8 @@ export const recipeSchema = z.strictObject({
       strict: z.boolean().default(true),
     })
     .nullish(),
+  /** auto: a run from pretrained weights tells what seems wrong with labels, inputs and rate, with its fix; nothing else changes. */
+  check: z.enum(['auto', 'off']).default('auto'),
   /** Low-rank adapters (and the head) train instead of the weights; run/adapter holds them alone, run/model has them merged. */
   lora: z
     .strictObject({

@@ -342,6 +342,7 @@ function classificationOptions(data: RunData, init?: OpenedInit): FineTuneOption
     precision,
     memoryLimit: recipe.memoryLimit,
     featureCache: recipe.featureCache,
+    check: recipe.check,
     selectBy: recipe.selectBy,
     earlyStopping: recipe.earlyStopping,
     seed: recipe.seed,
@@ -476,7 +477,7 @@ function refuseChanges(before: RunHead, after: RunHead, allowed: readonly string
     ...changes(before.recipe, after.recipe, ''),
     ...changes(before.data, after.data, 'data.sha256.'),
   ];
-  const ignored = new Set(['description', 'data.dir']);
+  const ignored = new Set(['description', 'data.dir', 'check']);
   const allowedFor = (field: string): boolean =>
     allowed.some(
       (name) => field === name || field.startsWith(`${name}.`) || (name === 'data' && field.startsWith('data')),

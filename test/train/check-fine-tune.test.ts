@@ -2,11 +2,20 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { digits, phrases, subset, type Transform, trainWordPiece } from '../../src/data/index.ts';
 import { createModel, MnistCnn, resnet20 } from '../../src/models/index.ts';
 import { manualSeed } from '../../src/tensor/index.ts';
-import { checkFineTune, findingsText, fineTune } from '../../src/training/index.ts';
+import {
+  checkFineTune,
+  type FineTuneOptions,
+  findingsText,
+  fineTune,
+  on,
+  parseRecipe,
+  resumeRun,
+  runRecipe,
+} from '../../src/training/index.ts';
 
 let dir: string;
 beforeAll(async () => {
@@ -108,4 +117,83 @@ test('texts a tokenizer does not know', async () => {
   });
   const findings = await checkFineTune({ model, data: { train: texts as never }, text: { tokenizer } });
   expect(findings.map(({ code }) => code)).toContain('TOKENS_UNKNOWN');
+});
+
+describe('at the start of a run', () => {
+  const notices = async (options: Partial<FineTuneOptions>) => {
+    const texts: string[] = [];
+    manualSeed(2);
+    const model = resnet20({ inChannels: 1 });
+    const { history } = await fineTune({
+      model,
+      data: { train, validation: subset(train, [...Array(40).keys()]) },
+      transforms: [{ kind: 'randomAffine', degrees: 5 }, ...normal],
+      init: { weights: join(dir, 'resnet') },
+      optimizer: { name: 'adamw', lr: 1e-3 },
+      batchSize: 50,
+      epochs: 2,
+      seed: 5,
+      listeners: [on({ notice: ({ text }) => void texts.push(text) })],
+      ...options,
+    });
+    const weights = await Promise.all([...model.stateDict().values()].map((v) => v.data()));
+    return { found: texts.flatMap((text) => /^check, \w+ (\w+)/.exec(text)?.[1] ?? []), history, weights };
+  };
+  beforeAll(async () => {
+    manualSeed(9);
+    await fineTune({
+      model: resnet20({ inChannels: 1 }),
+      data: { train },
+      transforms: normal,
+      saveTo: join(dir, 'resnet'),
+      architecture: { name: 'resnet20', inChannels: 1 },
+    });
+  });
+
+  test('says what is wrong with its fix, and training is the same to the bit without', async () => {
+    const wrong = {
+      transforms: [{ kind: 'normalize', mean: [0.5], std: [0.5] }] as Transform[],
+      optimizer: { name: 'adamw', lr: 3 } as const,
+    };
+    const [told, silent] = [await notices(wrong), await notices({ ...wrong, check: 'off' })];
+    expect([told.found, silent.found]).toEqual([['INPUT_NORMALISATION', 'RATE_HIGH'], []]);
+    expect(told.history).toEqual(silent.history);
+    expect(told.weights).toEqual(silent.weights);
+  });
+
+  test('nothing where nothing is wrong, under a warm-up, or where a new head alone trains', async () => {
+    expect((await notices({ schedule: { name: 'linear', warmup: 0.5 } })).found).toEqual([]);
+    expect(
+      (
+        await notices({
+          freeze: { belowDepth: 'head' },
+          freezeBatchNorm: true,
+          init: { weights: join(dir, 'resnet'), head: 'new' },
+          optimizer: { name: 'adamw', lr: 0.05 },
+        })
+      ).found,
+    ).toEqual([]);
+    const recipe = parseRecipe({
+      name: 'check',
+      data: { name: 'digits', digits: { train: 100, test: 20 }, validation: 20 },
+      transforms: [{ kind: 'normalize', mean: [0.5], std: [0.5] }],
+      model: { name: 'resnet20', inChannels: 1 },
+      init: { weights: join(dir, 'resnet') },
+      optimizer: { name: 'adamw', lr: 1e-3 },
+      batchSize: 20,
+      epochs: 2,
+    });
+    const out = join(dir, 'run');
+    const texts: string[] = [];
+    const keep = on({ notice: ({ text }) => void texts.push(text) });
+    const stop = on({
+      step: ({ step }) => {
+        if (step === 6) throw new Error('cut');
+      },
+    });
+    await expect(runRecipe(recipe, { out, listeners: [keep, stop] })).rejects.toThrow('cut');
+    expect(texts.filter((text) => text.includes('INPUT_NORMALISATION'))).toHaveLength(1);
+    await resumeRun(out, { listeners: [keep] });
+    expect(texts.filter((text) => text.includes('INPUT_NORMALISATION'))).toHaveLength(1);
+  });
 });
