@@ -1,4 +1,5 @@
 /** k-means (Lloyd 1982) from k-means++ starts (Arthur and Vassilvitskii 2007), and how well clusters fit classes. */
+import { ArgumentError, DataError } from '../base/errors.ts';
 import { Philox } from '../base/rng.ts';
 import { type Tensor, tensor } from '../tensor/index.ts';
 import { squaredNorms } from './neighbours.ts';
@@ -32,40 +33,73 @@ export async function kMeans(table: FeatureTable, options: KMeansOptions): Promi
   const { k, nInit = options.centres ? 1 : 4, maxIterations = 300, seed = 0 } = options;
   wholeNumber('k', k, 1, rows);
   wholeNumber('nInit', nInit, 1, 1000);
+  const { centres: given } = options;
+  if (given && given.length !== k * width)
+    throw new ArgumentError('OPTION_INVALID', `centres: ${given.length} numbers are not ${k} centres of ${width}`, {
+      field: 'centres',
+      expected: k * width,
+      got: given.length,
+    });
   const x = await tensor(table.vectors, { shape: [rows, width] }).realize();
   const norms = squaredNorms(table);
+  const data: Data = { table, x, norms };
   let best: KMeans | undefined;
   for (let start = 0; start < nInit; start++) {
-    const first = options.centres ?? (await plusPlus(table, x, norms, k, new Philox(seed, start)));
-    const found = await lloyd(table, x, norms, first, maxIterations);
+    const first = given ?? (await plusPlus(data, k, new Philox(seed, start)));
+    const found = await lloyd(data, first, maxIterations);
     if (!best || found.inertia < best.inertia) best = found;
   }
   return best as KMeans;
 }
 
-/** Squared distances to each of (k, width) centres, (rows, k). */
-async function distances(x: Tensor, norms: Float64Array, centres: Float32Array, width: number): Promise<Float64Array> {
-  const k = centres.length / width;
-  const products = (await x.matmul(tensor(centres, { shape: [k, width] }).transpose()).data()) as Float32Array;
-  const own = squaredNorms({ vectors: centres, shape: [k, width], ids: new Int32Array(k) });
-  return Float64Array.from(products, (p, i) =>
-    Math.max(0, (norms[Math.floor(i / k)] as number) + (own[i % k] as number) - 2 * p),
-  );
+interface Data {
+  readonly table: FeatureTable;
+  /** The vectors (rows, width), computed once. */
+  readonly x: Tensor;
+  readonly norms: Float64Array;
 }
 
-async function plusPlus(
-  table: FeatureTable,
-  x: Tensor,
-  norms: Float64Array,
-  k: number,
-  random: Philox,
-): Promise<Float32Array> {
+// Distances of a block of rows to all centres, as f32 numbers: 16 MiB.
+const BLOCK = 2 ** 22;
+
+/** The nearest of (k, width) centres to each row, and its squared distance: a block of rows at a time. */
+async function nearestOf(
+  { table, x, norms }: Data,
+  centres: Float32Array,
+): Promise<{ clusters: Int32Array; distances: Float64Array }> {
   const [rows, width] = table.shape;
+  const k = centres.length / width;
+  const own = squaredNorms({ vectors: centres, shape: [k, width], ids: new Int32Array(k) });
+  const across = await tensor(centres, { shape: [k, width] })
+    .transpose()
+    .realize();
+  const clusters = new Int32Array(rows);
+  const distances = new Float64Array(rows).fill(Number.POSITIVE_INFINITY);
+  const block = Math.max(1, Math.floor(BLOCK / k));
+  for (let start = 0; start < rows; start += block) {
+    const end = Math.min(rows, start + block);
+    const part = rows <= block ? x : x.slice(0, start, end);
+    const products = (await part.matmul(across).data()) as Float32Array;
+    for (let i = start; i < end; i++)
+      for (let c = 0; c < k; c++) {
+        const product = products[(i - start) * k + c] as number;
+        const distance = Math.max(0, (norms[i] as number) + (own[c] as number) - 2 * product);
+        if (distance >= (distances[i] as number)) continue;
+        distances[i] = distance;
+        clusters[i] = c;
+      }
+  }
+  return { clusters, distances };
+}
+
+async function plusPlus(data: Data, k: number, random: Philox): Promise<Float32Array> {
+  const { table } = data;
+  const [rows] = table.shape;
   const chosen = [random.integer(rows)];
   const nearest = new Float64Array(rows).fill(Number.POSITIVE_INFINITY);
   while (chosen.length < k) {
-    const last = rowsOf(table, chosen.slice(-1)).vectors;
-    (await distances(x, norms, last, width)).forEach((d, i) => {
+    const { distances } = await nearestOf(data, rowsOf(table, chosen.slice(-1)).vectors);
+    distances.forEach((d, i) => {
       nearest[i] = Math.min(nearest[i] as number, d);
     });
     const total = nearest.reduce((a, b) => a + b, 0);
@@ -82,34 +116,22 @@ async function plusPlus(
   return rowsOf(table, chosen).vectors;
 }
 
-async function lloyd(
-  table: FeatureTable,
-  x: Tensor,
-  norms: Float64Array,
-  start: Float32Array,
-  maxIterations: number,
-): Promise<KMeans> {
-  const [rows, width] = table.shape;
-  const k = start.length / width;
+async function lloyd(data: Data, start: Float32Array, maxIterations: number): Promise<KMeans> {
+  const { table } = data;
   let centres = start;
-  const clusters = new Int32Array(rows).fill(-1);
+  let before: Int32Array | undefined;
   for (let iterations = 1; ; iterations++) {
-    const all = await distances(x, norms, centres, width);
-    let [changed, inertia] = [false, 0];
-    for (let i = 0; i < rows; i++) {
-      let at = 0;
-      for (let c = 1; c < k; c++) if ((all[i * k + c] as number) < (all[i * k + at] as number)) at = c;
-      if (clusters[i] !== at) changed = true;
-      clusters[i] = at;
-      inertia += all[i * k + at] as number;
-    }
+    const { clusters, distances } = await nearestOf(data, centres);
+    const inertia = distances.reduce((a, b) => a + b, 0);
+    const changed = !before || clusters.some((c, i) => c !== before?.[i]);
     if (!changed || iterations >= maxIterations) return { clusters, centres, inertia, iterations };
-    centres = means(table, clusters, all, k);
+    before = clusters;
+    centres = means(table, clusters, distances, centres.length / table.shape[1]);
   }
 }
 
 /** A cluster that lost all its samples begins anew at the one furthest from its centre. */
-function means(table: FeatureTable, clusters: Int32Array, all: Float64Array, k: number): Float32Array {
+function means(table: FeatureTable, clusters: Int32Array, distances: Float64Array, k: number): Float32Array {
   const [rows, width] = table.shape;
   const sums = new Float64Array(k * width);
   const counts = new Int32Array(k);
@@ -123,7 +145,7 @@ function means(table: FeatureTable, clusters: Int32Array, all: Float64Array, k: 
   for (let c = 0; c < k; c++) {
     if (counts[c] !== 0) continue;
     let far = -1;
-    const off = (i: number): number => all[i * k + (clusters[i] as number)] as number;
+    const off = (i: number): number => distances[i] as number;
     for (let i = 0; i < rows; i++) if (!taken.has(i) && (far < 0 || off(i) > off(far))) far = i;
     taken.add(far);
     counts[c] = 1;
@@ -141,8 +163,23 @@ export interface ClusterScores {
   readonly ari: number;
 }
 
-/** Clusters against classes; as scikit-learn's metrics. Both arrays of one length, numbers from 0. */
+/**
+ * Clusters against classes; as scikit-learn's metrics. Numbers from 0.
+ * @throws ArgumentError LENGTHS_DIFFER; DataError LABEL_OUTSIDE for a sample without a class.
+ */
 export function clusterScores(clusters: Int32Array, labels: Int32Array): ClusterScores {
+  if (clusters.length !== labels.length)
+    throw new ArgumentError('LENGTHS_DIFFER', `${clusters.length} clusters for ${labels.length} labels`, {
+      expected: labels.length,
+      got: clusters.length,
+    });
+  const bad = labels.findIndex((label, i) => label < 0 || (clusters[i] as number) < 0);
+  if (bad >= 0)
+    throw new DataError('LABEL_OUTSIDE', `sample ${bad} has class ${labels[bad]} and cluster ${clusters[bad]}`, {
+      sample: bad,
+      expected: 'both of at least 0',
+      got: labels[bad],
+    });
   const n = labels.length;
   const size = (values: Int32Array): number => values.reduce((a, b) => Math.max(a, b), 0) + 1;
   const [k, classes] = [size(clusters), size(labels)];

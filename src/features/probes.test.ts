@@ -97,6 +97,40 @@ describe('against scikit-learn', () => {
     expect(clusterScores(labels, labels)).toEqual({ purity: 1, nmi: 1, ari: 1 });
   });
 
+  test('k-means of more rows than fit one block: every row goes to its nearest centre', async () => {
+    const [rows, k] = [50_000, 100];
+    const vectors = Float32Array.from({ length: rows }, (_, i) => ((i * 7919) % 10_007) / 10_007);
+    const many = { vectors, shape: [rows, 1] as const, ids: new Int32Array(rows) };
+    const centres = Float32Array.from({ length: k }, (_, c) => (c + 0.5) / k);
+    const { clusters, inertia } = await kMeans(many, { k, centres, maxIterations: 1 });
+    let wanted = 0;
+    for (let i = 0; i < rows; i++) {
+      const off = (c: number): number => ((vectors[i] as number) - (centres[c] as number)) ** 2;
+      const nearest = Math.min(k - 1, Math.floor((vectors[i] as number) * k));
+      expect(Math.abs(off(clusters[i] as number) - off(nearest))).toBeLessThan(1e-6);
+      wanted += off(nearest);
+    }
+    expect(inertia).toBeCloseTo(wanted, 1);
+  });
+
+  test('clusters and labels that do not fit', async () => {
+    await expect(kMeans(train, { k: 2, centres: train.vectors.slice(0, 18) })).rejects.toMatchObject({
+      code: 'OPTION_INVALID',
+      details: { field: 'centres' },
+    });
+    const error = (clusters: number[], labels: number[]): unknown => {
+      try {
+        return clusterScores(Int32Array.from(clusters), Int32Array.from(labels));
+      } catch (cause) {
+        return (cause as { code: string }).code;
+      }
+    };
+    expect([error([0, 1], [0, -1]), error([0], [0, 1])]).toEqual(['LABEL_OUTSIDE', 'LENGTHS_DIFFER']);
+    const few = { vectors: train.vectors.slice(0, 18), shape: [3, 6] as const, ids: new Int32Array(3) };
+    for (const method of ['umap', 'tsne', 'pacmap'] as const)
+      await expect(project(few, { method })).rejects.toMatchObject({ code: 'FEATURES_TOO_FEW' });
+  });
+
   test('principal components, with fewer and with more columns than samples', async () => {
     const { points, explained } = await project(train);
     close(points, golden.pca.points, 1e-4);

@@ -46,6 +46,12 @@ export async function project(table: FeatureTable, options: ProjectOptions = {})
         got: method,
       },
     );
+  if (rows < LEAST)
+    throw new ArgumentError('FEATURES_TOO_FEW', `${method} of ${rows} samples: a map of neighbours needs ${LEAST}`, {
+      expected: `>= ${LEAST}`,
+      got: rows,
+      hint: 'use pca, or features of more samples',
+    });
   const neighbours =
     options.neighbours ?? Math.min({ umap: 15, pacmap: 10, tsne: 30 }[method], Math.floor((rows - 1) / 3));
   wholeNumber('neighbours', neighbours, 1, rows - 1);
@@ -76,6 +82,8 @@ export async function project(table: FeatureTable, options: ProjectOptions = {})
 }
 
 const WIDE = 100;
+// With fewer no point has neighbours and others.
+const LEAST = 8;
 const MOST_PAIRED = 5000;
 // A matrix of so many rows takes seconds; more would take minutes.
 const LARGEST = 4096;
