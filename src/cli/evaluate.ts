@@ -1,6 +1,6 @@
 /** `cambium evaluate`: a trained model measured on a part of its data, or on other data of the same classes. */
 import { readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { ConfigError, printable } from '../base/errors.ts';
 import { type LabelSpec, readLabelledTexts, readTextDataset, take, withClasses } from '../data/index.ts';
 import { exists } from '../io/index.ts';
@@ -16,7 +16,7 @@ import { tableOptions } from '../training/text-source.ts';
 import type { LoadedTrunk } from '../training/trunk-folder.ts';
 import type { EvaluateCommandOptions, PartOptions } from './main.ts';
 import { note, print, printJson } from './output.ts';
-import { columnsOf } from './text.ts';
+import { columnsOf, textsOf } from './text.ts';
 
 export async function evaluateCommand(dir: string, options: EvaluateCommandOptions): Promise<void> {
   const { split, json = false } = options;
@@ -57,6 +57,7 @@ export async function evaluateCommand(dir: string, options: EvaluateCommandOptio
 export async function openPart(
   loaded: LoadedModel | LoadedTrunk,
   options: PartOptions,
+  { unlabelled = false } = {},
 ): Promise<{ part: Samples; batchSize: number }> {
   const { origin, dir } = loaded;
   // A trunk knows none: those of the data will do.
@@ -78,6 +79,10 @@ export async function openPart(
         field: '--file',
         hint: 'pass --data-dir DIR with pictures',
       });
+    // Lines have no columns; a trunk that learned without labels needs none.
+    const plain = /\.txt(\.gz)?$/i.test(options.file) || !heads;
+    if (unlabelled && plain && options.labelColumn === undefined)
+      return { part: cap(await plainSamples(options.file, options)), batchSize };
     const { labels } = trained.data;
     if (labels) {
       const spec = withClasses(labels as LabelSpec, labelsOfHeads(heads ?? []));
@@ -114,6 +119,20 @@ export async function openPart(
   const part = data[split];
   if (!part) throw new ConfigError('SPLIT_MISSING', `the data have no ${split} part`, { field: '--split', got: split });
   return { part, batchSize };
+}
+
+/** Texts of a file without their labels, in memory. */
+async function plainSamples(file: string, options: PartOptions): Promise<Samples> {
+  const rows: { text: string; pair?: string }[] = [];
+  for await (const row of textsOf(file, options)) rows.push(row);
+  const pair = options.pairColumn !== undefined;
+  return {
+    name: basename(file),
+    length: rows.length,
+    schema: { features: { text: { kind: 'text' }, ...(pair && { pair: { kind: 'text' } }) }, labels: {} },
+    get: (index) => rows[index] as unknown as { label: number },
+    describe: (index) => `${file} text ${index + 1}`,
+  };
 }
 
 /** Stands in for a model folder that does not tell how it was trained. */

@@ -10,10 +10,10 @@ export async function featuresCommand(dir: string, options: FeaturesCommandOptio
   const { out, layer, pooling, split, json = false } = options;
   const folder = await findModelFolder(dir);
   const loaded = (await loadTrunk(folder)) ?? (await loadModelFolder(folder));
-  const { part, batchSize } = await openPart(loaded, options);
+  const { part, batchSize } = await openPart(loaded, options, { unlabelled: true });
   const bar = !json && process.stderr.isTTY;
   const written = await writeFeatures(out, loaded, part, {
-    layer,
+    layer: layer ?? ('layer' in loaded ? loaded.layer : undefined),
     pooling: pooling as Pooling,
     batchSize: options.batchSize ?? batchSize,
     ...(bar && {

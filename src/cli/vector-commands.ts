@@ -1,5 +1,6 @@
 /** Names, options and help of the commands on files of features. */
 import { type Command, Option } from 'commander';
+import type { CompareCommandOptions } from './compare.ts';
 import { number, positive } from './option-values.ts';
 import type { ProbeOptions, ProjectCommandOptions, SearchCommandOptions } from './vectors.ts';
 
@@ -27,12 +28,16 @@ export function addVectorCommands(command: (name: string) => Command): void {
     });
 
   command('search')
-    .description('the samples whose features are nearest to those of one')
+    .description('the samples whose features are nearest to those of one, or to new ones')
     .argument('<features>', 'a file of cambium features')
-    .requiredOption('--id <n>', 'which sample', number('--id'))
+    .option('--id <n>', 'which sample of the file', number('--id'))
+    .option('--query <file>', 'features of new samples, from the same layer')
     .option('-k, --k <n>', 'how many', positive('-k'), 5)
     .addOption(metric())
-    .addHelpText('after', '\nExamples:\n  cambium search vectors.parquet --id 7 -k 10')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  cambium search vectors.parquet --id 7 -k 10\n  cambium search vectors.parquet --query new.npy',
+    )
     .action(async (file: string, options: SearchCommandOptions) => {
       const { searchCommand } = await import('./vectors.ts');
       await searchCommand(file, options);
@@ -53,12 +58,20 @@ export function addVectorCommands(command: (name: string) => Command): void {
 
   command('compare')
     .description('features of the same samples before and after tuning')
-    .argument('<before>', 'a file of cambium features')
-    .argument('<after>', 'one of the same samples')
+    .argument('<before>', 'a file of cambium features, or a run or model folder')
+    .argument('<after>', 'features of the same samples, or the folder tuned from it: its data are read by both')
     .option('-k, --k <n>', 'neighbours', positive('-k'), 5)
-    .addHelpText('after', '\nExamples:\n  cambium compare before.npy after.npy')
-    .action(async (before: string, after: string, options: { k: number; json?: boolean }) => {
-      const { compareCommand } = await import('./vectors.ts');
+    .option('--layer <path>', 'of folders: a module, "input of <module>", head or output')
+    .addOption(new Option('--pooling <how>', 'of folders').choices(['auto', 'flatten', 'mean', 'max', 'cls']))
+    .option('--data-dir <dir>', 'of folders: where the data files are')
+    .addOption(new Option('--split <part>', 'of folders').choices(['test', 'validation', 'train']).default('test'))
+    .option('--limit <n>', 'of folders: the first n samples', positive('--limit'))
+    .addHelpText(
+      'after',
+      '\nExamples:\n  cambium compare before.npy after.npy\n  cambium compare runs/vgg16-rotation-1 runs/vgg16-few-labels-1 --data-dir mnist/',
+    )
+    .action(async (before: string, after: string, options: CompareCommandOptions) => {
+      const { compareCommand } = await import('./compare.ts');
       await compareCommand(before, after, options);
     });
 }

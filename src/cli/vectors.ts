@@ -1,13 +1,13 @@
-/** `cambium probe`, `search`, `project` and `compare`: what is in files of features. */
-import { DataError, printable } from '../base/errors.ts';
+/** `cambium probe`, `search` and `project`: what is in files of features. */
+import { ConfigError, DataError, printable } from '../base/errors.ts';
 import {
   clusterScores,
-  compareFeatures,
   type FeatureTable,
   kMeans,
   knnClassify,
   linearProbe,
   type Metric,
+  type Neighbour,
   type ProjectionMethod,
   project,
   readFeatures,
@@ -81,17 +81,22 @@ async function clusters(
 }
 
 export interface SearchCommandOptions extends CommonOptions {
-  id: number;
+  id?: number;
+  query?: string;
   k: number;
   metric: Metric;
 }
 
-export async function searchCommand(
-  file: string,
-  { id, k, metric, json = false }: SearchCommandOptions,
-): Promise<void> {
+/** Nearest to a sample of the file, or to each vector of another. */
+export async function searchCommand(file: string, options: SearchCommandOptions): Promise<void> {
+  const { id, query, k, metric, json = false } = options;
+  if ((id === undefined) === (query === undefined))
+    throw new ConfigError('USAGE', 'search needs --id, a sample of the file, or --query, a file of new features', {
+      field: id === undefined ? '--id' : '--query',
+    });
   const table = await readFeatures(file);
-  const row = table.ids.indexOf(id);
+  if (query !== undefined) return searchAll(table, await readFeatures(query), { k, metric, json });
+  const row = table.ids.indexOf(id as number);
   if (row < 0)
     throw new DataError('SAMPLE_UNKNOWN', `${printable(file)} has no sample ${id}`, {
       file,
@@ -100,11 +105,31 @@ export async function searchCommand(
       got: id,
     });
   const [found = []] = await similaritySearch(table, rowsOf(table, [row]), { k, metric, excludeSelf: true });
-  const nameOf = (label: number | undefined): string | undefined =>
-    label === undefined ? undefined : (table.classes?.[label] ?? String(label));
-  if (json) return printJson(found.map(({ label, ...rest }) => ({ ...rest, label: nameOf(label) })));
-  for (const { id: other, score, label } of found)
-    await print(`${other}  ${score.toFixed(4)}${label === undefined ? '' : `  ${nameOf(label)}`}`);
+  if (json) return printJson(found.map((neighbour) => named(table, neighbour)));
+  for (const neighbour of found) await print(neighbourText(table, neighbour));
+}
+
+async function searchAll(
+  table: FeatureTable,
+  queries: FeatureTable,
+  { k, metric, json }: { k: number; metric: Metric; json: boolean },
+): Promise<void> {
+  const found = await similaritySearch(table, queries, { k, metric });
+  for (const [i, neighbours] of found.entries()) {
+    const query = queries.ids[i] as number;
+    if (json) await printJson({ query, neighbours: neighbours.map((neighbour) => named(table, neighbour)) });
+    else await print(`${query}: ${neighbours.map((neighbour) => neighbourText(table, neighbour)).join(', ')}`);
+  }
+}
+
+const named = ({ classes }: FeatureTable, { label, ...rest }: Neighbour) => ({
+  ...rest,
+  label: label === undefined ? undefined : (classes?.[label] ?? String(label)),
+});
+
+function neighbourText(table: FeatureTable, neighbour: Neighbour): string {
+  const { id, score, label } = named(table, neighbour);
+  return `${id}  ${score.toFixed(4)}${label === undefined ? '' : `  ${label}`}`;
 }
 
 export interface ProjectCommandOptions extends CommonOptions {
@@ -142,13 +167,4 @@ export async function projectCommand(file: string, options: ProjectCommandOption
     ? ` (${explained.map((v) => `${(100 * v).toFixed(1)} %`).join(' and ')} of the variance)`
     : '';
   await note(`saved: ${out}: ${rows.length} points by ${method}${share}`);
-}
-
-export async function compareCommand(
-  before: string,
-  after: string,
-  { k, json = false }: CommonOptions & { k: number },
-): Promise<void> {
-  const { text, ...rest } = await compareFeatures(await readFeatures(before), await readFeatures(after), { k });
-  return json ? printJson(rest) : print(text);
 }

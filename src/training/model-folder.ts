@@ -259,8 +259,16 @@ function imageModel(loaded: Loaded, preprocessor: Record<string, Json>, file: st
 }
 
 async function textModel(loaded: Loaded, text: Record<string, Json>, file: string): Promise<LoadedTextModel> {
-  const tokenizer = await loadTokenizer(loaded.dir);
-  const { vocabSize } = loaded.model;
+  return { ...loaded, ...(await readTextInputs(loaded, text, file)), task: textTask({ heads: loaded.heads }) };
+}
+
+/** How texts become tokens, from the tokenizer and preprocessor of a folder. @throws DataError MODEL_CONFIG and those of tokenizers. */
+export async function readTextInputs(
+  { dir, model: { vocabSize } }: Pick<Loaded, 'dir' | 'model'>,
+  text: Record<string, Json>,
+  file: string,
+): Promise<OfTexts> {
+  const tokenizer = await loadTokenizer(dir);
   if (typeof vocabSize === 'number') tokenizer.checkFits(vocabSize);
   const whole = (value: Json | undefined): value is number =>
     typeof value === 'number' && Number.isInteger(value) && value > 0;
@@ -268,10 +276,8 @@ async function textModel(loaded: Loaded, text: Record<string, Json>, file: strin
   if (maxLength !== null && !whole(maxLength)) return bad(file, 'text.maxLength', 'a whole number or null', maxLength);
   if (!whole(padToMultipleOf)) return bad(file, 'text.padToMultipleOf', 'a whole number', padToMultipleOf);
   return {
-    ...loaded,
     text: { tokenizer, padToMultipleOf, ...(maxLength !== null && { maxLength }) },
     pair: pair === true,
-    task: textTask({ heads: loaded.heads }),
   };
 }
 

@@ -1,25 +1,38 @@
-/** A trunk of pictures that learned without labels, for its features: the folder knows no classes, and its head is not looked at. */
+/** A trunk that learned without labels, for its features: the folder knows no classes, and its head is not looked at. */
 import { join } from 'node:path';
 import { DataError, printable } from '../base/errors.ts';
-import { type ImageFeature, parseTransforms, type Transform } from '../data/index.ts';
+import { type ImageFeature, parseTransforms, type TextCollateOptions, type Transform } from '../data/index.ts';
 import { type Json, readJson } from '../io/index.ts';
-import { createModel } from '../models/index.ts';
+import { createModel, structureOf } from '../models/index.ts';
 import type { Module } from '../nn/index.ts';
 import { generator } from '../tensor/index.ts';
 import { initialise } from './init.ts';
+import { readTextInputs } from './model-folder.ts';
 
-export interface LoadedTrunk {
+interface Trunk {
   readonly dir: string;
   /** The classifier it belongs to, with a head of random weights. */
   readonly module: Module;
-  readonly image: ImageFeature;
-  readonly transforms: readonly Transform[];
   readonly origin?: Json;
   readonly weightsHash: string;
 }
 
+export interface LoadedPictureTrunk extends Trunk {
+  readonly image: ImageFeature;
+  readonly transforms: readonly Transform[];
+}
+
+export interface LoadedTextTrunk extends Trunk {
+  readonly text: TextCollateOptions;
+  readonly pair: boolean;
+  /** The last layer below everything that is random: its tokens' mean is a text's vector. */
+  readonly layer: string;
+}
+
+export type LoadedTrunk = LoadedPictureTrunk | LoadedTextTrunk;
+
 /**
- * The trunk of a folder pre-trained on pictures; undefined for a folder of another kind, which `loadModelFolder` reads.
+ * The trunk of a folder pre-trained without labels; undefined for one of a model that answers, which `loadModelFolder` reads.
  * @throws DataError for damaged files, UnsupportedError; IoError.
  */
 export async function loadTrunk(dir: string): Promise<LoadedTrunk | undefined> {
@@ -33,8 +46,6 @@ export async function loadTrunk(dir: string): Promise<LoadedTrunk | undefined> {
   )
     return undefined;
   const preprocessor = (await readJson(join(dir, 'preprocessor_config.json'))) as { [key: string]: Json };
-  // Words are pre-trained under a head that reads every token; their features are those of a tuned model.
-  if (preprocessor.image === undefined) return undefined;
   const { model } = config as { model?: { name?: Json } & { [key: string]: Json } };
   if (typeof model?.name !== 'string')
     throw new DataError('MODEL_CONFIG', `${printable(file)}: model: expected a name and options`, {
@@ -58,12 +69,27 @@ export async function loadTrunk(dir: string): Promise<LoadedTrunk | undefined> {
         got: lineage.sha256,
       },
     );
-  return {
+  const trunk: Trunk = {
     dir,
     module: module.eval(),
-    image: preprocessor.image as unknown as ImageFeature,
-    transforms: parseTransforms(preprocessor.transforms),
     ...(config.origin !== undefined && { origin: config.origin }),
     weightsHash: lineage.sha256,
   };
+  if (preprocessor.text !== undefined) {
+    const inputs = { dir, model: { ...model, name: model.name } };
+    const texts = (preprocessor.text ?? {}) as { [key: string]: Json };
+    return { ...trunk, ...(await readTextInputs(inputs, texts, file)), layer: lastLayer(module) };
+  }
+  return {
+    ...trunk,
+    image: preprocessor.image as unknown as ImageFeature,
+    transforms: parseTransforms(preprocessor.transforms),
+  };
+}
+
+/** Of the stages below the head; not what pre-training leaves out, such as a pooler. */
+function lastLayer(module: Module): string {
+  const { stages, mayBeNew = [] } = structureOf(module);
+  const below = stages.slice(0, -1).flat();
+  return below.filter((path) => !mayBeNew.includes(path)).at(-1) as string;
 }
