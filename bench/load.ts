@@ -1,8 +1,8 @@
 /**
  * Loading a safetensors file against reading its bytes: `npm run bench:load -- [--megabytes 500] [--rounds 7] [--file PATH]`.
- * Each measurement is a process of its own and they alternate, the file being in the page cache. Three ways: one buffer
- * filled by read(2) on one thread, which is the yardstick; `readSafetensors`; and `readSafetensors` with its sha256. Prints
- * the least time of each with its ratio, and by how much the process grew beyond the file.
+ * Each measurement is a process of its own and they alternate, the file being in the page cache. Four ways: one buffer
+ * filled by read(2) on one thread, which is the yardstick; `readSafetensors`; the same with its sha256; and `loadWeights` into a
+ * model. Prints the least time of each with its ratio, and by how much the process grew beyond the file.
  */
 import { execFileSync } from 'node:child_process';
 import { closeSync, fstatSync, mkdtempSync, openSync, readSync, rmSync, statSync } from 'node:fs';
@@ -10,12 +10,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { type HostArray, readSafetensors, writeSafetensors } from '../src/io/index.ts';
+import { type HostArray, readSafetensors, readSafetensorsHeader, writeSafetensors } from '../src/io/index.ts';
+import { loadWeights, Module } from '../src/nn/index.ts';
+import { flush, type Tensor, Variable, zeros } from '../src/tensor/index.ts';
 
 const ways: { readonly [way: string]: (path: string) => unknown } = {
   read: readWhole,
   load: (path) => readSafetensors(path),
   'load, sha256': (path) => readSafetensors(path, { sha256: true }),
+  'into a model': intoModel,
 };
 
 const { values: options, positionals } = parseArgs({
@@ -37,6 +40,24 @@ function readWhole(path: string): Uint8Array {
   for (let at = 0; at < size; ) at += readSync(file, bytes, at, size - at, at);
   closeSync(file);
   return bytes;
+}
+
+/** A model of the file's tensors, in the backend's own memory at the end. */
+async function intoModel(path: string): Promise<Module> {
+  const { entries } = await readSafetensorsHeader(path);
+  class Flat extends Module {
+    readonly #own = new Map([...entries].map(([name, { shape }]) => [name, new Variable(zeros(shape))]));
+    override stateDict(): Map<string, Variable> {
+      return this.#own;
+    }
+    forward(x: Tensor): Tensor {
+      return x;
+    }
+  }
+  const model = new Flat();
+  await loadWeights(model, path, { print: false });
+  await flush([...model.stateDict().values()].map(({ node }) => node));
+  return model;
 }
 
 async function measure(way: string, path: string): Promise<void> {

@@ -43,6 +43,8 @@ export interface ReadOptions {
   only?: (name: string) => boolean;
   /** Throws DataError HASH_MISMATCH unless the file has this digest (reads every byte). `true` only computes it. */
   sha256?: string | true;
+  /** Where tensors are read to that are stored as they are used (f32, i32, u8): at least so many bytes. */
+  allocate?: (bytes: number) => ArrayBuffer;
 }
 
 /** Names, types and places without the data. @throws DataError, IoError. */
@@ -61,7 +63,7 @@ export function readSafetensors(path: string, options: ReadOptions = {}): Promis
 /** `readSafetensors` over any bytes. */
 export async function readSafetensorsSource(
   source: ByteSource,
-  { only, sha256 }: ReadOptions = {},
+  { only, sha256, allocate: memory }: ReadOptions = {},
 ): Promise<Safetensors> {
   const { path } = source;
   const { header, raw } = await readHeader(source);
@@ -70,7 +72,7 @@ export async function readSafetensorsSource(
   const wanted = [...header.entries].filter(([name]) => hash || !only || only(name));
   await ahead(
     wanted,
-    ([name, entry]) => readTensor(source, name, entry),
+    ([name, entry]) => readTensor(source, name, entry, memory),
     ([name], { array, bytes }) => {
       hash?.update(bytes);
       if (!only || only(name)) tensors.set(name, array());
@@ -261,12 +263,18 @@ interface ReadTensor {
 }
 
 // Each tensor is read into memory of its own, so data at an unaligned offset (older writers made such files) is no matter.
-async function readTensor(source: ByteSource, name: string, entry: SafetensorsEntry): Promise<ReadTensor> {
+async function readTensor(
+  source: ByteSource,
+  name: string,
+  entry: SafetensorsEntry,
+  memory = (bytes: number) => new ArrayBuffer(bytes),
+): Promise<ReadTensor> {
   const { type, shape, start, end } = entry;
   const { dtype, bytes: itemSize, direct } = stored[type];
   const length = end - start;
-  const raw = allocate(() => new ArrayBuffer(length), length, `tensor ${printable(name)}`);
-  const bytes = new Uint8Array(raw);
+  const make = direct ? () => memory(length) : () => new ArrayBuffer(length);
+  const raw = allocate(make, length, `tensor ${printable(name)}`);
+  const bytes = new Uint8Array(raw, 0, length);
   await source.read(start, length, bytes);
   const array = (): HostArray => {
     const { data, misfit } = direct

@@ -25,6 +25,8 @@ export interface Weights {
 export interface ReadWeightsOptions {
   /** Which tensors to load; all unless told. */
   only?: (name: string) => boolean;
+  /** Of safetensors: where they are read to, see ReadOptions there. */
+  allocate?: (bytes: number) => ArrayBuffer;
 }
 
 /** What folders of weights call them, best first, as transformers looks for them. */
@@ -152,14 +154,14 @@ function badIndex(path: string, message: string, details = {}): never {
 }
 
 /** Every shard is read once, and must hold what the index says. */
-async function readSharded(path: string, { only }: ReadWeightsOptions): Promise<Weights> {
+async function readSharded(path: string, { only, allocate }: ReadWeightsOptions): Promise<Weights> {
   const shards = await shardsOf(path, only);
   const found = new Map<string, HostArray>();
   const files: string[] = [];
   for (const [file, names] of shards) {
     const shard = join(dirname(path), file);
     if ((await detectFormat(shard)) === 'index') badIndex(path, `the shard ${printable(file)} is an index itself`);
-    const { tensors } = await readWeights(shard, { only: (name) => names.has(name) });
+    const { tensors } = await readWeights(shard, { only: (name) => names.has(name), allocate });
     for (const name of names) {
       const array = tensors.get(name);
       if (!array) return badIndex(path, `${printable(name)} is not in its shard ${printable(file)}`, { tensor: name });

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { DataError } from '../base/index.ts';
 import { type HostArray, readWeights, writeNpy, writeNpz, writeSafetensors } from '../io/index.ts';
-import { zeros } from '../tensor/index.ts';
+import { tensor, zeros } from '../tensor/index.ts';
 import { Sequential } from './container.ts';
 import { Conv2d } from './conv.ts';
 import { Linear } from './linear.ts';
@@ -130,4 +130,41 @@ test('formats are told by content; folders, shards, npz and npy are read', async
       message: expect.stringContaining(what),
     });
   }
+});
+
+test('weights are in memory once, and each model has its own', async () => {
+  const file = join(dir, 'own.safetensors');
+  const size = 300;
+  const values = Float32Array.from({ length: size * size }, (_, i) => i % 97);
+  const bias = Float32Array.from({ length: size }, (_, i) => i);
+  await writeSafetensors(file, {
+    weight: { dtype: 'f32', shape: [size, size], data: values },
+    bias: { dtype: 'f32', shape: [size], data: bias },
+  });
+  const [a, b] = [new Linear(size, size), new Linear(size, size)];
+  for (const model of [a, b]) await loadWeights(model, file, { print: false });
+  // Adopted: computed already, though nothing ran.
+  expect(a.weight.storage.data?.length).toBe(size * size);
+  expect(a.weight.storage.data).not.toBe(b.weight.storage.data);
+  a.weight.assign(a.weight.mul(2));
+  expect(Array.from((await a.weight.data()).slice(0, 3))).toEqual([0, 2, 4]);
+  expect(await b.weight.data()).toEqual(values);
+  // Where a value was computed, or is about to be, it is assigned.
+  b.weight.assign(b.weight.add(1));
+  await loadWeights(b, file, { print: false });
+  expect(await b.weight.data()).toEqual(values);
+  const x = tensor(
+    Float32Array.from({ length: size }, () => 1),
+    { shape: [1, size] },
+  );
+  const sum = (row: number): number => values.subarray(row * size, (row + 1) * size).reduce((p, q) => p + q, 0);
+  const y = await b.forward(x).data();
+  for (const row of [0, 7, 299]) expect(y[row]).toBeCloseTo(sum(row) + row, 1);
+  // What the caller holds is copied.
+  const mine = { weight: { dtype: 'f32' as const, shape: [size, size], data: values.slice() } };
+  const c = new Linear(size, size, { bias: false });
+  loadTensors(c, new Map(Object.entries(mine)));
+  c.weight.assign(c.weight.mul(3));
+  expect((await c.weight.data())[1]).toBe(3);
+  expect(mine.weight.data[1]).toBe(1);
 });

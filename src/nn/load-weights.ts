@@ -2,8 +2,9 @@
  * Weights of another framework into a module: names brought to ours, tensors that nearly fit adapted, and a report of
  * what happened to each.
  */
-import { DataError, formatShape, printable, type Shape, sizeOf } from '../base/index.ts';
+import { DataError, formatShape, printable, type Shape, sizeOf, type TypedArray } from '../base/index.ts';
 import { type HostArray, type ReadWeightsOptions, readWeights } from '../io/index.ts';
+import { backendMemory } from '../tensor/engine.ts';
 import type { Module } from './module.ts';
 import type { Allowances, LoadReport } from './state.ts';
 
@@ -36,19 +37,40 @@ export async function loadWeights(
   path: string,
   options: LoadWeightsOptions = {},
 ): Promise<WeightsReport> {
-  const { tensors, files } = await readWeights(path, options);
-  const report = loadTensors(module, tensors, options);
+  const { allocate, owned } = adoptable();
+  const { tensors, files } = await readWeights(path, { ...options, allocate });
+  const report = loadTensors(module, tensors, { ...options, owned });
   const full = { ...report, files };
   const { print = (text: string) => console.log(text) } = options;
   if (print) print(formatReport(full));
   return full;
 }
 
+/** Memory that variables may take over, so that weights are in memory once: `owned` knows what `allocate` made. */
+export function adoptable(): { allocate: (bytes: number) => ArrayBuffer; owned: (data: TypedArray) => boolean } {
+  const made = new WeakSet<ArrayBufferLike>();
+  return {
+    allocate: (bytes) => {
+      const memory = backendMemory(bytes);
+      made.add(memory);
+      return memory;
+    },
+    owned: ({ buffer }) => made.has(buffer),
+  };
+}
+
 /** `loadWeights` for tensors already read. */
 export function loadTensors(
   module: Module,
   tensors: ReadonlyMap<string, HostArray>,
-  { strict = true, replace, rename, channels = 'mean', adapt = true }: LoadWeightsOptions = {},
+  {
+    strict = true,
+    replace,
+    rename,
+    channels = 'mean',
+    adapt = true,
+    owned,
+  }: LoadWeightsOptions & { owned?: (data: TypedArray) => boolean } = {},
 ): WeightsReport {
   const own = module.stateDict();
   const chosen = new Map<string, HostArray>();
@@ -85,7 +107,7 @@ export function loadTensors(
     strict === false
       ? false
       : { missing: (name: string) => replaced.includes(name) || (missing?.(name) ?? false), unused };
-  const report = module.loadStateDict(chosen, { strict: allowed });
+  const report = module.loadStateDict(chosen, { strict: allowed, ...(owned && { owned }) });
   return { ...report, unused: [...report.unused, ...replaced], adapted, renamed, files: [] };
 }
 

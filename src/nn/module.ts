@@ -2,7 +2,7 @@
  * Module: a tree of named parameters, buffers and children whose state-dict keys are PyTorch's.
  * Children and variables are ordinary properties; a property's name (in snake_case) is its key.
  */
-import { ArgumentError, nearest } from '../base/index.ts';
+import { ArgumentError, nearest, type TypedArray } from '../base/index.ts';
 import { type Tensor, Variable } from '../tensor/index.ts';
 import { type Allowances, type LoadReport, loadState, type StoredTensor } from './state.ts';
 import { type ForwardHook, traced, withForwardHook } from './trace.ts';
@@ -103,9 +103,9 @@ export abstract class Module {
    */
   loadStateDict(
     tensors: ReadonlyMap<string, StoredTensor | Tensor>,
-    { strict = true }: { strict?: boolean | Allowances } = {},
+    { strict = true, owned }: { strict?: boolean | Allowances; owned?: (data: TypedArray) => boolean } = {},
   ): LoadReport {
-    return loadState(this.stateDict(), tensors, strict);
+    return loadState(this.stateDict(), tensors, strict, owned);
   }
 
   /** Training mode for this module and all below it. */

@@ -29,11 +29,12 @@ export interface Allowances {
   readonly unused?: (name: string) => boolean;
 }
 
-/** Copies `tensors` over `own`. Throws DataError, before anything changes, when `strict` and the names or shapes differ. */
+/** Copies `tensors` over `own`; those whose memory is `owned`, given to nobody else, become the variables' own without a copy. Throws DataError, before anything changes, when `strict` and the names or shapes differ. */
 export function loadState(
   own: ReadonlyMap<string, Variable>,
   tensors: ReadonlyMap<string, StoredTensor | Tensor>,
   strict: boolean | Allowances,
+  owned: (data: TypedArray) => boolean = () => false,
 ): LoadReport {
   const report: LoadReport = { loaded: [], missing: [], unused: [], mismatched: [] };
   for (const [name, variable] of own) {
@@ -61,6 +62,7 @@ export function loadState(
     // Host data replace an initialisation that was not computed yet, so random numbers are not drawn for nothing.
     // A tensor is assigned: the update is made before its own storage can change.
     if (stored instanceof Tensor) variable.assign(stored.detach().cast(variable.dtype));
+    else if (owned(stored.data) && variable.adopt(stored.data)) continue;
     else variable.initialize(tensor(stored.data, { shape: stored.shape, dtype: variable.dtype }));
   }
   return report;

@@ -10,7 +10,7 @@ import {
   type Graph,
   selectBackend,
 } from '../backend/index.ts';
-import { byteSize, NumericError, StaleTensorError, type TypedArray } from '../base/index.ts';
+import { byteSize, NumericError, type Shape, StaleTensorError, type TypedArray } from '../base/index.ts';
 import { type Node, Storage, sourceNode, topologicalOrder, withInputs } from '../graph/index.ts';
 
 /** Something whose storage is replaced in place: parameters, buffers, optimizer state. */
@@ -84,6 +84,24 @@ export function scheduleInitial(owner: Assignable, value: Node): void {
   owner.node = value;
   initial.set(value, owner);
 }
+
+/**
+ * `owner` has the value in `data`, which becomes the memory of its storage: nobody else may hold it. False, and nothing done, where
+ * a value was computed for it or is about to be, or `data` is no array the backend would have made.
+ */
+export function adopt(owner: Assignable, data: TypedArray, shape: Shape): boolean {
+  const { storage } = owner;
+  if (storage.data !== undefined || pending.has(storage) || data.length !== storage.length) return false;
+  if (data.constructor !== currentBackend().allocate(storage.dtype, 0).constructor) return false;
+  initial.delete(owner.node);
+  storage.data = data;
+  owner.node = sourceNode(storage, shape);
+  return true;
+}
+
+/** Memory as the backend makes it, aligned for its kernels: what `adopt` may be given views of. */
+export const backendMemory = (bytes: number): ArrayBuffer =>
+  currentBackend().allocate('u8', bytes).buffer as ArrayBuffer;
 
 /** `owner` becomes `value` at the next flush. */
 export function scheduleUpdate(owner: Assignable, value: Node): void {

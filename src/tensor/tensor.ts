@@ -19,7 +19,7 @@ import {
 } from '../base/index.ts';
 import * as build from '../graph/build.ts';
 import { makeNode, type Node, type OpName, Storage, sourceNode } from '../graph/index.ts';
-import { dataOf, flush, labelStorage, realizedNode, scheduleInitial, scheduleUpdate } from './engine.ts';
+import { adopt, dataOf, flush, labelStorage, realizedNode, scheduleInitial, scheduleUpdate } from './engine.ts';
 import * as movement from './movement.ts';
 import { align, matmul } from './operands.ts';
 
@@ -435,6 +435,11 @@ export class Variable extends Tensor {
     this.#checkShape('initialize', value);
     if (this.storage.data === undefined) scheduleInitial(this.#owner, makeNode('detach', [value.node]));
     else scheduleUpdate(this.#owner, value.node);
+  }
+
+  /** @internal Takes over `data` as its memory; false where that cannot be (see the engine's `adopt`). */
+  adopt(data: TypedArray): boolean {
+    return adopt(this.#owner, data, this.shape);
   }
 
   /** Replaces the value at the next flush, together with every other pending update. */

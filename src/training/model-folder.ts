@@ -26,7 +26,7 @@ import {
   writeSafetensors,
 } from '../io/index.ts';
 import { createModel } from '../models/index.ts';
-import type { Module } from '../nn/index.ts';
+import { adoptable, type Module } from '../nn/index.ts';
 import { type HeadOptions, type ImageTask, imageTask, type TextTask, textTask } from '../tasks/index.ts';
 import { generator, type Tensor } from '../tensor/index.ts';
 import { headConfig, parseHeads } from './head-config.ts';
@@ -292,7 +292,11 @@ export async function readWeights(module: Module, path: string): Promise<void> {
       tensor: unused,
     });
   for (const [name, variable] of variables) {
-    const { tensors } = await readSafetensors(path, { only: (other) => other === name });
+    const { allocate, owned } = adoptable();
+    const { tensors } = await readSafetensors(path, { only: (other) => other === name, allocate });
+    const array = tensors.get(name);
+    const fits = array?.dtype === variable.dtype && String(array.shape) === String(variable.shape);
+    if (fits && owned(array.data) && variable.adopt(array.data)) continue;
     await restore(new Map([[name, variable]]), tensors, path);
   }
 }
