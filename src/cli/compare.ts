@@ -2,9 +2,9 @@
 import { stat } from 'node:fs/promises';
 import { ConfigError } from '../base/errors.ts';
 import { compareFeatures, type FeatureTable, features, type Pooling, readFeatures } from '../features/index.ts';
-import { findModelFolder, loadModelFolder } from '../training/model-folder.ts';
-import { loadTrunk } from '../training/trunk-folder.ts';
-import { openPart } from './evaluate.ts';
+import { openPart } from '../training/model-data.ts';
+import { featureLayer, loadForFeatures } from '../training/trunk-folder.ts';
+import { partRequest } from './evaluate.ts';
 import type { PartOptions } from './main.ts';
 import { print, printJson } from './output.ts';
 
@@ -31,17 +31,13 @@ export async function compareCommand(before: string, after: string, options: Com
 
 /** Of the data the second was trained on, as each of them reads it. */
 async function tablesOf(before: string, after: string, options: CompareCommandOptions): Promise<FeatureTable[]> {
-  const open = async (dir: string) => {
-    const folder = await findModelFolder(dir);
-    return (await loadTrunk(folder)) ?? (await loadModelFolder(folder));
-  };
-  const tuned = await open(after);
-  const { part, batchSize } = await openPart(tuned, options);
+  const tuned = await loadForFeatures(after);
+  const { part, batchSize } = await openPart(tuned, partRequest(options));
   const tables: FeatureTable[] = [];
-  for (const loaded of [await open(before), tuned])
+  for (const loaded of [await loadForFeatures(before), tuned])
     tables.push(
       await features(loaded, part, {
-        layer: options.layer ?? ('layer' in loaded ? loaded.layer : undefined),
+        layer: options.layer ?? featureLayer(loaded),
         pooling: options.pooling as Pooling,
         batchSize,
       }),

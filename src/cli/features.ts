@@ -1,19 +1,18 @@
 /** `cambium features`: vectors of a layer for every sample of a part of the data, written to a file. */
 import { type Pooling, writeFeatures } from '../features/index.ts';
-import { findModelFolder, loadModelFolder } from '../training/model-folder.ts';
-import { loadTrunk } from '../training/trunk-folder.ts';
-import { openPart } from './evaluate.ts';
+import { openPart } from '../training/model-data.ts';
+import { featureLayer, loadForFeatures } from '../training/trunk-folder.ts';
+import { partRequest } from './evaluate.ts';
 import type { FeaturesCommandOptions } from './main.ts';
 import { note, printJson } from './output.ts';
 
 export async function featuresCommand(dir: string, options: FeaturesCommandOptions): Promise<void> {
   const { out, layer, pooling, split, json = false } = options;
-  const folder = await findModelFolder(dir);
-  const loaded = (await loadTrunk(folder)) ?? (await loadModelFolder(folder));
-  const { part, batchSize } = await openPart(loaded, options, { unlabelled: true });
+  const loaded = await loadForFeatures(dir);
+  const { part, batchSize } = await openPart(loaded, { ...partRequest(options), unlabelled: true });
   const bar = !json && process.stderr.isTTY;
   const written = await writeFeatures(out, loaded, part, {
-    layer: layer ?? ('layer' in loaded ? loaded.layer : undefined),
+    layer: layer ?? featureLayer(loaded),
     pooling: pooling as Pooling,
     batchSize: options.batchSize ?? batchSize,
     ...(bar && {

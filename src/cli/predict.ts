@@ -6,6 +6,7 @@ import {
   fitImage,
   type ImageU8,
   InMemoryImageDataset,
+  readTextSamples,
   withoutRandom,
 } from '../data/index.ts';
 import type { Answer, Answers } from '../tasks/index.ts';
@@ -17,7 +18,7 @@ import {
 } from '../training/model-folder.ts';
 import type { PredictCommandOptions } from './main.ts';
 import { asCambiumError, note, print, printJson } from './output.ts';
-import { predictTexts, textsOf } from './text.ts';
+import { columnsOf, predictTexts } from './text.ts';
 
 export async function predictCommand(
   dir: string,
@@ -57,7 +58,10 @@ async function predictTextCommand(
 ): Promise<void> {
   const { json = false, top = 3, text } = options;
   const given = text.map((words) => ({ text: words }));
-  const sources = [...(given.length > 0 ? [given] : []), ...files.map((file) => textsOf(file, options))];
+  const sources = [
+    ...(given.length > 0 ? [given] : []),
+    ...files.map((file) => readTextSamples(file, columnsOf(options))),
+  ];
   for (const source of sources)
     for await (const { answers, ...sample } of predictTexts(loaded, source, top)) {
       if (json) await printJson({ ...sample, ...plain(answers) });

@@ -5,7 +5,6 @@ import {
   formatOf,
   loadTextSet,
   phrases,
-  readTable,
   readTextDataset,
   type TextSample,
   type TextSetName,
@@ -82,16 +81,4 @@ export async function* predictTexts(
     if (group.length === BATCH) yield* answer();
   }
   if (group.length > 0) yield* answer();
-}
-
-/** Texts of a file to label: a column of a table, or the lines of a .txt. */
-export async function* textsOf(
-  file: string,
-  columns: TextColumnOptions,
-): AsyncGenerator<{ text: string; pair?: string }, void, void> {
-  const lines = /\.txt(\.gz)?$/i.test(file) && columns.textColumn === undefined;
-  const text = columnOf(columns.textColumn) ?? (lines ? 0 : 'text');
-  const pair = columnOf(columns.pairColumn);
-  for await (const { values } of readTable(file, pair === undefined ? [text] : [text, pair]))
-    yield { text: values[0] ?? '', ...(pair !== undefined && { pair: values[1] ?? '' }) };
 }

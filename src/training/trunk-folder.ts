@@ -7,7 +7,7 @@ import { createModel, structureOf } from '../models/index.ts';
 import type { Module } from '../nn/index.ts';
 import { generator } from '../tensor/index.ts';
 import { initialise } from './init.ts';
-import { readTextInputs } from './model-folder.ts';
+import { findModelFolder, type LoadedModel, loadModelFolder, readTextInputs } from './model-folder.ts';
 
 interface Trunk {
   readonly dir: string;
@@ -93,3 +93,13 @@ function lastLayer(module: Module): string {
   const below = stages.slice(0, -1).flat();
   return below.filter((path) => !mayBeNew.includes(path)).at(-1) as string;
 }
+
+/** A run or model folder, of a model that answers or of a trunk that learned without labels. @throws as both readers. */
+export async function loadForFeatures(dir: string): Promise<LoadedModel | LoadedTrunk> {
+  const folder = await findModelFolder(dir);
+  return (await loadTrunk(folder)) ?? (await loadModelFolder(folder));
+}
+
+/** The layer to take vectors from where none is told; undefined: the input of the head. */
+export const featureLayer = (loaded: LoadedModel | LoadedTrunk): string | undefined =>
+  'layer' in loaded ? loaded.layer : undefined;

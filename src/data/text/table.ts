@@ -138,3 +138,15 @@ function cellOf(
     },
   );
 }
+
+/** Texts of a file without labels: a column of a table (`text` unless told), or the lines of a .txt. */
+export async function* readTextSamples(
+  file: string,
+  columns: { readonly textColumn?: Column | undefined; readonly pairColumn?: Column | undefined } = {},
+): AsyncGenerator<{ text: string; pair?: string }, void, void> {
+  const lines = /\.txt(\.gz)?$/i.test(file) && columns.textColumn === undefined;
+  const text = columns.textColumn ?? (lines ? 0 : 'text');
+  const pair = columns.pairColumn;
+  for await (const { values } of readTable(file, pair === undefined ? [text] : [text, pair]))
+    yield { text: values[0] ?? '', ...(pair !== undefined && { pair: values[1] ?? '' }) };
+}
