@@ -8,6 +8,7 @@ import type { CheckCommandOptions } from './check.ts';
 import type { LrFindCommandOptions } from './lr-find.ts';
 import { number, positive } from './option-values.ts';
 import { reportError, toleratePipes } from './output.ts';
+import type { PipelineCommandOptions } from './pipeline.ts';
 import { addVectorCommands } from './vector-commands.ts';
 import { version } from './version.ts';
 
@@ -199,6 +200,38 @@ Examples:
     .action(async (run: string, options: ResumeCommandOptions) => {
       const { resumeCommand } = await import('./train.ts');
       await resumeCommand(run, options);
+    });
+
+  common(program.command('pipeline'))
+    .description('run a whole flow: pre-train, fine-tune, extract features, apply labels, compare')
+    .argument('<pipeline>', 'built-in name (flow-quickstart, digits-flow, news-flow), or a .yaml, .json or .ts file')
+    .option('--data-dir <dir>', 'where the data files are')
+    .option('--out <dir>', 'folder of the results; runs/<name> unless told. One that holds this pipeline goes on')
+    .option('--chart', 'print the flow as a Mermaid chart, and run nothing')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cambium pipeline flow-quickstart
+  cambium pipeline digits-flow --data-dir mnist/ --out runs/digits-flow
+  cambium pipeline my-flow.yaml --chart
+
+A pipeline file:
+  name: my-flow
+  stages:
+    pretrain: { kind: train, recipe: my-pretraining.yaml }
+    tuned: { kind: train, recipe: my-recipe.yaml, from: pretrain, set: { limit.train: 500 } }
+    random: { kind: train, recipe: my-recipe.yaml, set: { limit.train: 500, init: null } }
+    moved: { kind: compare, before: pretrain, after: tuned }
+    known: { kind: features, of: tuned, split: train }
+    fresh: { kind: features, of: tuned, split: test }
+    labels: { kind: labels, from: known, to: fresh, attach: true }
+
+Ctrl-C saves a checkpoint; the same command again goes on from there.`,
+    )
+    .action(async (source: string, options: PipelineCommandOptions) => {
+      const { pipelineCommand } = await import('./pipeline.ts');
+      await pipelineCommand(source, options);
     });
 
   common(program.command('evaluate'))

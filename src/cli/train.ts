@@ -9,17 +9,17 @@ import { note, print, printJson } from './output.ts';
 export async function trainCommand(source: string, options: TrainCommandOptions): Promise<void> {
   const recipe = await loadRecipe(source, options.set);
   const { dataDir, out, json = false } = options;
-  await report(await runRecipe(recipe, { dataDir, out, signals: true, listeners: [await listener(json)] }), json);
+  await report(await runRecipe(recipe, { dataDir, out, signals: true, listeners: [await eventListener(json)] }), json);
 }
 
 export async function resumeCommand(run: string, options: ResumeCommandOptions): Promise<void> {
   const { dataDir, allowChange, set, checkpoint, json = false } = options;
-  const listeners = [await listener(json)];
+  const listeners = [await eventListener(json)];
   await report(await resumeRun(run, { dataDir, allowChange, set, checkpoint, signals: true, listeners }), json);
 }
 
 /** Machines get every event as a line of JSON, people a progress display. */
-async function listener(json: boolean): Promise<Listener> {
+export async function eventListener(json: boolean): Promise<Listener> {
   if (!json) return terminalProgress();
   return async ({ type, ...event }) => {
     if (type === 'notice') await note((event as { text: string }).text);

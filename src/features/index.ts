@@ -1,3 +1,4 @@
+export * from './apply-labels.ts';
 export * from './compare.ts';
 export * from './extract.ts';
 export { featureFormat, type WrittenFeatures, writeFeatures } from './feature-file.ts';

@@ -1,6 +1,6 @@
 /** What a linear classifier finds in frozen features: multinomial logistic regression, solved to its optimum. */
 import { ArgumentError } from '../base/index.ts';
-import { crossEntropy } from '../nn/index.ts';
+import { crossEntropy, softmax } from '../nn/index.ts';
 import { flush, tensor, Variable, zeros } from '../tensor/index.ts';
 import { minimise } from './lbfgs.ts';
 import { accuracyOf, type Classified } from './neighbours.ts';
@@ -14,11 +14,24 @@ export interface LinearProbeOptions {
   readonly maxIterations?: number;
 }
 
+/** y = x W' + b on features as they are. */
+export interface LinearHead {
+  /** f32 (classes, width). */
+  readonly weight: Float32Array;
+  /** f32 (classes). */
+  readonly bias: Float32Array;
+  readonly classes: readonly string[];
+}
+
 export interface LinearProbe extends Classified {
+  /** f32 (samples, classes). */
+  readonly probabilities: Float32Array;
   /** f32 (classes, width), on standardised features. */
   readonly weights: Float32Array;
   /** f32 (classes). */
   readonly bias: Float32Array;
+  /** The same classifier with standardisation folded in: what `attachHead` puts on a model. */
+  readonly head: LinearHead;
   /** Of the objective divided by the number of samples. */
   readonly loss: number;
   readonly iterations: number;
@@ -77,14 +90,19 @@ export async function linearProbe(
   bias.assign(tensor(Float32Array.from(best.subarray(size)), { shape: bias.shape }));
   weight.grad = null;
   bias.grad = null;
-  const asked = tensor(scaled(test, scale), { shape: test.shape });
-  const answers = await asked.matmul(weight).add(bias).argmax(1).data();
-  const predictions = Int32Array.from(answers as Int32Array);
-  return {
-    predictions,
-    ...(test.labels && { accuracy: accuracyOf(predictions, test.labels) }),
+  const logits = tensor(scaled(test, scale), { shape: test.shape }).matmul(weight).add(bias);
+  const probabilities = (await softmax(logits, 1).data()) as Float32Array;
+  const predictions = Int32Array.from((await logits.argmax(1).data()) as Int32Array);
+  const fitted = {
     weights: (await weight.transpose().data()) as Float32Array,
     bias: Float32Array.from(best.subarray(size)),
+  };
+  return {
+    predictions,
+    probabilities,
+    ...(test.labels && { accuracy: accuracyOf(predictions, test.labels) }),
+    ...fitted,
+    head: { ...folded(fitted, scale, width), classes },
     loss: value,
     iterations,
   };
@@ -112,4 +130,21 @@ function moments({ vectors, shape: [rows, width] }: FeatureTable): Moments {
 function scaled({ vectors, shape: [, width] }: FeatureTable, by: Moments | undefined): Float32Array {
   if (!by) return vectors;
   return vectors.map((v, i) => (v - (by.mean[i % width] as number)) / (by.deviation[i % width] as number));
+}
+
+/** w (x - mean) / deviation + b = (w / deviation) x + (b - w mean / deviation). */
+function folded(
+  { weights, bias }: { weights: Float32Array; bias: Float32Array },
+  by: Moments | undefined,
+  width: number,
+) {
+  if (!by) return { weight: weights, bias };
+  const weight = weights.map((w, i) => w / (by.deviation[i % width] as number));
+  const shift = Array.from(bias, (b, k) => {
+    let sum = b;
+    for (let c = 0; c < width; c++)
+      sum -= (weights[k * width + c] as number) * ((by.mean[c] as number) / (by.deviation[c] as number));
+    return sum;
+  });
+  return { weight, bias: Float32Array.from(shift) };
 }

@@ -126,7 +126,7 @@ export interface Classified {
 }
 
 /**
- * The class most of the k nearest have; the nearest one's among equals. `test` may be the table itself: each sample is then
+ * The class most of the k nearest have; probabilities (samples, classes) are shares of them; the nearest one's among equals. `test` may be the table itself: each sample is then
  * classified by the others.
  * @throws what `similaritySearch` throws; DataError LABEL_MISSING, CLASSES_TOO_FEW.
  */
@@ -134,16 +134,21 @@ export async function knnClassify(
   train: FeatureTable,
   test: FeatureTable,
   options: Omit<SearchOptions, 'excludeSelf'> = {},
-): Promise<Classified> {
+): Promise<Classified & { readonly probabilities: Float32Array }> {
   const { classes } = labelled(train);
   const neighbours = await similaritySearch(train, test, { ...options, excludeSelf: train === test });
-  const predictions = Int32Array.from(neighbours, (nearest) => {
+  const probabilities = new Float32Array(neighbours.length * classes.length);
+  const predictions = Int32Array.from(neighbours, (nearest, row) => {
     const votes = new Int32Array(classes.length);
     for (const { label } of nearest) votes[label as number] = (votes[label as number] as number) + 1;
+    probabilities.set(
+      Array.from(votes, (n) => n / nearest.length),
+      row * classes.length,
+    );
     const most = Math.max(...votes);
     return (nearest.find(({ label }) => votes[label as number] === most) as Neighbour).label as number;
   });
-  return { predictions, ...(test.labels && { accuracy: accuracyOf(predictions, test.labels) }) };
+  return { predictions, probabilities, ...(test.labels && { accuracy: accuracyOf(predictions, test.labels) }) };
 }
 
 export const accuracyOf = (predictions: Int32Array, labels: Int32Array): number =>

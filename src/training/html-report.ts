@@ -1,14 +1,8 @@
 /** A run's report as one HTML file that opens offline: no script, nothing fetched, every name from the data escaped. */
+import { escapeHtml, htmlPage } from './html-page.ts';
 import { type ClassificationReport, reportRows } from './metrics/index.ts';
 import type { MetricsRecord } from './run/index.ts';
 import type { ClassReport, HeadReport, ReportJson } from './run-report.ts';
-
-// Bidi overrides and separators would let a class name rearrange the page.
-const UNSAFE = /[&<>"'\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
-const NAMED: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
-
-const escapeHtml = (text: string): string =>
-  text.replace(UNSAFE, (c) => NAMED[c] ?? `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 
 const WIDTH = 640;
 const HEIGHT = 200;
@@ -23,20 +17,15 @@ export function htmlReport(title: string, report: ReportJson, metrics: readonly 
   const sections = Object.entries(heads).map(
     ([field, head]) => `<h2>${escapeHtml(field)}</h2><p>loss ${head.loss.toFixed(4)}</p>\n${headSection(head)}`,
   );
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>${escapeHtml(title)}</title>
-<style>body{font:15px sans-serif;margin:2em}table{border-collapse:collapse}th,td{padding:2px 8px;text-align:right}</style>
-</head><body><h1>${escapeHtml(title)}</h1>
-<p>${report.n} samples; loss ${report.loss.toFixed(4)}${own ? `; ${accuracyText(own)}` : ''}${
-    naiveBayes === undefined ? '' : `; naive Bayes: ${naiveBayes.toFixed(4)}`
-  }</p>
+  return htmlPage(
+    title,
+    `<p>${report.n} samples; loss ${report.loss.toFixed(4)}${own ? `; ${accuracyText(own)}` : ''}${
+      naiveBayes === undefined ? '' : `; naive Bayes: ${naiveBayes.toFixed(4)}`
+    }</p>
 <h2>Training loss</h2>${curve(metrics)}
 ${own ? classSection(own) : sections.join('\n')}
-<p>data sha256 ${escapeHtml(report.data ?? 'unknown')}<br>weights sha256 ${escapeHtml(report.weights ?? 'unknown')}</p>
-</body></html>
-`;
+<p>data sha256 ${escapeHtml(report.data ?? 'unknown')}<br>weights sha256 ${escapeHtml(report.weights ?? 'unknown')}</p>`,
+  );
 }
 
 const accuracyText = ({ accuracy, interval, baseline }: ClassReport): string =>

@@ -2,6 +2,7 @@ export { type AdapterDescription, loadAdapter, saveAdapter } from './adapter.ts'
 export { type Balance, type BalanceOptions, balanceOf, type ClassWeights } from './balance.ts';
 export { checkFineTune, type Finding, findingsText } from './check-fine-tune.ts';
 export { type Checkpointing, inMemory } from './checkpointing.ts';
+export { type CompareRunsRequest, compareRuns } from './compare-runs.ts';
 export { dataHashes, type Images, loadRunData, type RunData } from './data-source.ts';
 export { type EvaluateOptions, type Evaluation, evaluate, majorityBaseline } from './evaluate.ts';
 export { type EventTable, type Listener, type Measures, on, type TrainEvent } from './events.ts';
@@ -26,6 +27,7 @@ export {
   type ModelDescription,
   saveModelFolder,
 } from './model-folder.ts';
+export * from './pipeline/index.ts';
 export { planText, type RunPlan } from './plan.ts';
 export { type PretrainOptions, type PretrainResult, pretrain } from './pretrain.ts';
 export {

@@ -1,7 +1,8 @@
-/** Checks an object against the recipe schema and says what is wrong in one sentence: field, expected, found, nearest name. */
+/** Checks an object against a schema and says what is wrong in one sentence: field, expected, found, nearest name. */
 import type { z } from 'zod';
 import { ConfigError, nearest, printable } from '../base/errors.ts';
-import { fieldsAt, type Recipe, recipeSchema } from './recipe.ts';
+import { type Recipe, recipeSchema } from './recipe.ts';
+import { fieldsAt } from './schema-fields.ts';
 
 /** Where a value came from: a file's position, or `--set`. */
 export interface Origin {
@@ -14,29 +15,37 @@ export interface Origin {
 /** The place a field was written at, where it is known. */
 export type Locate = (path: readonly PropertyKey[]) => Origin | undefined;
 
+/** What is read: a recipe, or a file that holds recipes. `kind` is its name in messages and codes. */
+interface Form<T> {
+  readonly kind: string;
+  readonly schema: z.ZodType<T>;
+}
+
 /** @throws ConfigError RECIPE_INVALID or RECIPE_UNKNOWN_FIELD with `field` and, where known, file, line and column. */
-export function parseRecipe(value: unknown, locate: Locate = () => undefined): Recipe {
-  const parsed = recipeSchema.safeParse(value);
+export const parseRecipe = (value: unknown, locate?: Locate): Recipe =>
+  parseAs({ kind: 'recipe', schema: recipeSchema }, value, locate);
+
+/** @throws ConfigError <KIND>_INVALID or <KIND>_UNKNOWN_FIELD with `field` and, where known, file, line and column. */
+export function parseAs<T>(form: Form<T>, value: unknown, locate: Locate = () => undefined): T {
+  const parsed = form.schema.safeParse(value);
   if (parsed.success) return parsed.data;
   // A mistyped name explains what is missing, not the other way round.
   const { issues } = parsed.error;
-  throw issueError(
-    issues.find(({ code }) => code === 'unrecognized_keys') ?? (issues[0] as z.core.$ZodIssue),
-    value,
-    locate,
-  );
+  const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? (issues[0] as z.core.$ZodIssue);
+  throw issue.code === 'unrecognized_keys'
+    ? unknownField(form, issue.path, issue.keys[0] as string, value, locate)
+    : invalidField(form, issue, value, locate);
 }
 
-function issueError(issue: z.core.$ZodIssue, value: unknown, locate: Locate): ConfigError {
-  if (issue.code === 'unrecognized_keys') return unknownField(issue.path, issue.keys[0] as string, value, locate);
-  const field = pathText(issue.path) || 'recipe';
+function invalidField({ kind }: Form<unknown>, issue: z.core.$ZodIssue, value: unknown, locate: Locate): ConfigError {
+  const field = pathText(issue.path) || kind;
   const got = valueAt(value, issue.path);
   const expected = expectation(issue);
   const missing = got === undefined && issue.code === 'invalid_type';
   const words = missing ? 'is missing' : `found ${printable(got)}`;
   const near = typeof got === 'string' ? nearest(got, choices(issue)) : undefined;
   const message = missing ? `${field} is missing: expected ${expected}` : `${field}: expected ${expected}, ${words}`;
-  return configError('RECIPE_INVALID', message, field, locate(issue.path), {
+  return configError(`${kind.toUpperCase()}_INVALID`, message, field, locate(issue.path), {
     expected,
     got,
     ...(near === undefined ? {} : { hint: `did you mean ${near}?` }),
@@ -44,18 +53,20 @@ function issueError(issue: z.core.$ZodIssue, value: unknown, locate: Locate): Co
 }
 
 /** The error for a field the schema does not have. */
-export function unknownField(
+function unknownField(
+  { kind, schema }: Form<unknown>,
   parent: readonly PropertyKey[],
   key: string,
   value: unknown,
-  locate: Locate = () => undefined,
+  locate: Locate,
 ): ConfigError {
-  const known = fieldsAt(parent, value);
+  const known = fieldsAt(schema, parent, value);
   const near = nearest(key, known);
   const field = pathText([...parent, key]);
-  const where = parent.length > 0 ? `${pathText(parent)} has` : 'a recipe has';
+  const where = parent.length > 0 ? `${pathText(parent)} has` : `a ${kind} has`;
   const hint = near === undefined ? `${where} ${known.join(', ')}` : `did you mean ${pathText([...parent, near])}?`;
-  return configError('RECIPE_UNKNOWN_FIELD', `unknown field ${printable(field)}`, field, locate([...parent, key]), {
+  const code = `${kind.toUpperCase()}_UNKNOWN_FIELD`;
+  return configError(code, `unknown field ${printable(field)}`, field, locate([...parent, key]), {
     expected: known,
     got: key,
     hint,

@@ -10,6 +10,12 @@ export interface Setting {
   readonly text: string;
 }
 
+/** A change given as a value. @throws ConfigError SET_INVALID. */
+export function setting(path: string, value: unknown): Setting {
+  const text = `${path}=${JSON.stringify(value) ?? String(value)}`;
+  return { ...parseSetting(`${path}=null`), value, text };
+}
+
 const FORBIDDEN = new Set(['__proto__', 'constructor', 'prototype']);
 
 /** @throws ConfigError SET_INVALID. */

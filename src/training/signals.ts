@@ -7,15 +7,26 @@ export type StopSignal = keyof typeof exitCodes;
 /** The run was stopped from outside and can be resumed. */
 export class RunStopped extends CambiumError {
   override readonly exitCode: number;
+  readonly signal: StopSignal | undefined;
+  readonly step: number;
+  readonly run: string | undefined;
 
-  constructor(signal: StopSignal | undefined, step: number, run: string | undefined) {
+  constructor(
+    signal: StopSignal | undefined,
+    step: number,
+    run: string | undefined,
+    hint = `continue with: cambium resume ${run}`,
+  ) {
     const where = run === undefined ? '' : '; the checkpoint is saved';
     super('RUN_STOPPED', `stopped after step ${step}${signal ? ` by ${signal}` : ''}${where}`, {
       signal,
       step,
       run,
-      ...(run === undefined ? {} : { hint: `continue with: cambium resume ${run}` }),
+      ...(run === undefined ? {} : { hint }),
     });
+    this.signal = signal;
+    this.step = step;
+    this.run = run;
     this.exitCode = signal ? exitCodes[signal] : 1;
   }
 }

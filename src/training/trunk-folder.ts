@@ -13,6 +13,8 @@ interface Trunk {
   readonly dir: string;
   /** The classifier it belongs to, with a head of random weights. */
   readonly module: Module;
+  /** Registered name and options of that classifier. */
+  readonly model: { readonly name: string } & Readonly<Record<string, unknown>>;
   readonly origin?: Json;
   readonly weightsHash: string;
 }
@@ -72,6 +74,7 @@ export async function loadTrunk(dir: string): Promise<LoadedTrunk | undefined> {
   const trunk: Trunk = {
     dir,
     module: module.eval(),
+    model: { ...options, name: model.name },
     ...(config.origin !== undefined && { origin: config.origin }),
     weightsHash: lineage.sha256,
   };
