@@ -2,6 +2,13 @@ export { type AdapterDescription, loadAdapter, saveAdapter } from './adapter.ts'
 export { type Balance, type BalanceOptions, balanceOf, type ClassWeights } from './balance.ts';
 export { checkFineTune, type Finding, findingsText } from './check-fine-tune.ts';
 export { type Checkpointing, inMemory } from './checkpointing.ts';
+export {
+  type CompareModelsRequest,
+  compareModels,
+  compareModelsText,
+  type ModelCost,
+  type ModelMisfit,
+} from './compare-models.ts';
 export { type CompareRunsRequest, compareRuns } from './compare-runs.ts';
 export { dataHashes, type Images, loadRunData, type RunData } from './data-source.ts';
 export { type EvaluateOptions, type Evaluation, evaluate, majorityBaseline } from './evaluate.ts';
@@ -18,6 +25,7 @@ export type { Inputs, Preprocessing, Samples } from './inputs.ts';
 export { type LoadedLanguageModel, loadLanguageModel } from './language-folder.ts';
 export { findLearningRate, type LrFinding, type LrFindOptions, lrFindText } from './lr-find.ts';
 export * from './metrics/index.ts';
+export { type ModelPart, openPart, type PartRequest } from './model-data.ts';
 export {
   findModelFolder,
   type LoadedImageModel,

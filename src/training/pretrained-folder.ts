@@ -1,14 +1,11 @@
 /** A pretrained model as a folder: weights, what they were built from, tokenizer. Read back and compared before it is shown. */
-import { mkdir, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { DataError } from '../base/errors.ts';
 import { saveTokenizer } from '../data/index.ts';
 import {
-  exists,
-  ioError,
   type Json,
   readSafetensors,
-  syncDirectory,
+  replaceFolder,
   writeFileAtomic,
   writeJson,
   writeSafetensors,
@@ -24,10 +21,7 @@ export type PretrainedDescription = Omit<ModelOrigin, 'heads'> & Preprocessing &
 /** @returns the hash of the weights. @throws IoError; DataError SAVE_MISMATCH when what was written is not what was meant. */
 export async function savePretrained(dir: string, module: Module, description: PretrainedDescription): Promise<string> {
   const { model, objective, origin } = description;
-  const draft = join(dirname(dir), `.${basename(dir)}.draft`);
-  try {
-    await rm(draft, { recursive: true, force: true });
-    await mkdir(draft, { recursive: true });
+  return replaceFolder(dir, async (draft) => {
     const arrays = await arraysOf(module.stateDict());
     const file = join(draft, 'model.safetensors');
     const { sha256, bytes } = await writeSafetensors(file, arrays, { format: 'pt' });
@@ -61,17 +55,8 @@ export async function savePretrained(dir: string, module: Module, description: P
       `# ${model.name}\n\nPretrained with Cambium by ${objective}, without labels. Fine-tune it: ` +
         `\`cambium train RECIPE --set init.weights=FOLDER\`. Weights sha256: \`${sha256}\`.\n`,
     );
-    // The old folder must go first: a directory cannot be renamed onto one with files in it.
-    const old = `${draft}.old`;
-    if (await exists(dir)) await rename(dir, old);
-    await rename(draft, dir);
-    await syncDirectory(dirname(dir));
-    await rm(old, { recursive: true, force: true });
     return sha256;
-  } catch (cause) {
-    await rm(draft, { recursive: true, force: true }).catch(() => {});
-    throw ioError(cause, 'write', dir);
-  }
+  });
 }
 
 const bytesOf = (data: ArrayBufferView): Buffer => Buffer.from(data.buffer, data.byteOffset, data.byteLength);
