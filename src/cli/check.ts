@@ -2,13 +2,10 @@
 import { findingsText } from '../training/check-fine-tune.ts';
 import { loadRecipe } from '../training/recipe-file.ts';
 import { checkRecipe } from '../training/run-recipe.ts';
-import type { CommonOptions } from './main.ts';
+import type { RecipeOptions } from './options.ts';
 import { note, print, printJson } from './output.ts';
 
-export interface CheckCommandOptions extends CommonOptions {
-  dataDir?: string;
-  set: string[];
-}
+export type CheckCommandOptions = RecipeOptions;
 
 export async function checkCommand(source: string, { set, dataDir, json = false }: CheckCommandOptions): Promise<void> {
   const findings = await checkRecipe(await loadRecipe(source, set), { dataDir, notify: note });

@@ -4,7 +4,7 @@ import { ConfigError } from '../base/errors.ts';
 import { compareFeatures, type Pooling, readFeatures } from '../features/index.ts';
 import { compareRuns } from '../training/compare-runs.ts';
 import { partRequest } from './evaluate.ts';
-import type { PartOptions } from './main.ts';
+import type { PartOptions } from './options.ts';
 import { print, printJson } from './output.ts';
 
 export interface CompareCommandOptions extends PartOptions {

@@ -16,9 +16,15 @@ import {
 } from '../data/index.ts';
 import { exists, writeJson } from '../io/index.ts';
 import type { Images } from '../training/data-source.ts';
-import type { DataCommandOptions } from './main.ts';
+import type { ColumnOptions, CommonOptions } from './options.ts';
 import { note, print, printJson } from './output.ts';
 import { textParts } from './text.ts';
+
+export interface DataCommandOptions extends CommonOptions, ColumnOptions {
+  dataDir?: string;
+  out?: string;
+  limit?: number;
+}
 
 export async function dataCommand(name: string, options: DataCommandOptions): Promise<void> {
   const { out, limit } = options;

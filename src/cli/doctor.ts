@@ -7,7 +7,7 @@ import { CambiumError } from '../base/errors.ts';
 import { mnistFiles } from '../data/index.ts';
 import { cacheDir, exists } from '../io/index.ts';
 import { formatBytes, machineMemory } from '../training/machine-memory.ts';
-import type { CommonOptions } from './main.ts';
+import type { CommonOptions } from './options.ts';
 import { print, printJson } from './output.ts';
 import { version } from './version.ts';
 

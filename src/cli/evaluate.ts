@@ -5,9 +5,11 @@ import { openPart, type PartRequest } from '../training/model-data.ts';
 import { findModelFolder, loadModelFolder } from '../training/model-folder.ts';
 import { measuresText, percent } from '../training/progress.ts';
 import { makeReport } from '../training/run-report.ts';
-import type { EvaluateCommandOptions, PartOptions } from './main.ts';
+import type { PartOptions } from './options.ts';
 import { note, print, printJson } from './output.ts';
 import { columnsOf } from './text.ts';
+
+export type EvaluateCommandOptions = PartOptions;
 
 /** Which samples, as options say it. */
 export const partRequest = ({ split, limit, dataDir, file, ...columns }: PartOptions): PartRequest => ({

@@ -4,8 +4,12 @@ import { BertForSequenceClassification } from '../models/index.ts';
 import { isLanguageFolder, loadLanguageModel } from '../training/language-folder.ts';
 import { findModelFolder, loadModelFolder } from '../training/model-folder.ts';
 import { savePretrained } from '../training/pretrained.ts';
-import type { ExportCommandOptions } from './main.ts';
+import type { CommonOptions } from './options.ts';
 import { note, printJson } from './output.ts';
+
+export interface ExportCommandOptions extends CommonOptions {
+  out: string;
+}
 
 export async function exportCommand(dir: string, { out, json = false }: ExportCommandOptions): Promise<void> {
   const folder = await findModelFolder(dir);

@@ -3,8 +3,14 @@ import { type Pooling, writeFeatures } from '../features/index.ts';
 import { openPart } from '../training/model-data.ts';
 import { featureLayer, loadForFeatures } from '../training/trunk-folder.ts';
 import { partRequest } from './evaluate.ts';
-import type { FeaturesCommandOptions } from './main.ts';
+import type { PartOptions } from './options.ts';
 import { note, printJson } from './output.ts';
+
+export interface FeaturesCommandOptions extends PartOptions {
+  out: string;
+  layer?: string;
+  pooling: string;
+}
 
 export async function featuresCommand(dir: string, options: FeaturesCommandOptions): Promise<void> {
   const { out, layer, pooling, split, json = false } = options;

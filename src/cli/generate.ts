@@ -2,8 +2,17 @@
 import { ConfigError } from '../base/errors.ts';
 import { generate } from '../models/index.ts';
 import { loadLanguageModel } from '../training/language-folder.ts';
-import type { GenerateCommandOptions } from './main.ts';
+import type { CommonOptions } from './options.ts';
 import { print, printJson } from './output.ts';
+
+export interface GenerateCommandOptions extends CommonOptions {
+  prompt: string;
+  maxNewTokens?: number;
+  temperature?: number;
+  topK?: number;
+  topP?: number;
+  seed?: number;
+}
 
 export async function generateCommand(dir: string, options: GenerateCommandOptions): Promise<void> {
   const { prompt, maxNewTokens = 100, temperature, topK, topP, seed, json = false } = options;

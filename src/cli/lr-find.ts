@@ -3,12 +3,10 @@ import { writeFileAtomic } from '../io/index.ts';
 import { lrFindText } from '../training/lr-find.ts';
 import { loadRecipe } from '../training/recipe-file.ts';
 import { findRecipeRate } from '../training/run-recipe.ts';
-import type { CommonOptions } from './main.ts';
+import type { RecipeOptions } from './options.ts';
 import { note, print, printJson } from './output.ts';
 
-export interface LrFindCommandOptions extends CommonOptions {
-  dataDir?: string;
-  set: string[];
+export interface LrFindCommandOptions extends RecipeOptions {
   minLr?: number;
   maxLr?: number;
   steps?: number;

@@ -1,7 +1,7 @@
 /** `cambium models`: what a recipe can name. */
 import { listModels } from '../models/index.ts';
 import { builtinRecipes } from '../training/recipes.ts';
-import type { CommonOptions } from './main.ts';
+import type { CommonOptions } from './options.ts';
 import { print, printJson } from './output.ts';
 
 export async function modelsCommand({ json }: CommonOptions): Promise<void> {

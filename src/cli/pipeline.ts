@@ -1,6 +1,6 @@
 /** `cambium pipeline`: the stages of a flow, one after the other; or its chart. */
 import { loadPipeline } from '../training/pipeline/index.ts';
-import type { CommonOptions } from './main.ts';
+import type { CommonOptions } from './options.ts';
 import { note, print, printJson } from './output.ts';
 import { eventListener } from './train.ts';
 

@@ -16,9 +16,17 @@ import {
   type LoadedTextModel,
   loadModelFolder,
 } from '../training/model-folder.ts';
-import type { PredictCommandOptions } from './main.ts';
+import type { CommonOptions } from './options.ts';
 import { asCambiumError, note, print, printJson } from './output.ts';
 import { columnsOf, predictTexts } from './text.ts';
+
+export interface PredictCommandOptions extends CommonOptions {
+  top?: number;
+  invert?: boolean;
+  text: string[];
+  textColumn?: string;
+  pairColumn?: string;
+}
 
 export async function predictCommand(
   dir: string,

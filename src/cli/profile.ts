@@ -2,8 +2,13 @@
 import { profileText } from '../training/profile-text.ts';
 import { loadRecipe } from '../training/recipe-file.ts';
 import { profileRecipe } from '../training/run-recipe.ts';
-import type { ProfileCommandOptions } from './main.ts';
+import type { RecipeOptions } from './options.ts';
 import { note, print, printJson } from './output.ts';
+
+export interface ProfileCommandOptions extends RecipeOptions {
+  steps?: number;
+  top?: number;
+}
 
 export async function profileCommand(source: string, options: ProfileCommandOptions): Promise<void> {
   const { set, dataDir, json, steps, top } = options;

@@ -13,19 +13,13 @@ import {
 } from '../data/index.ts';
 import type { Answers } from '../tasks/index.ts';
 import type { LoadedTextModel } from '../training/model-folder.ts';
-
-/** Options of commands that read tables of texts. */
-export interface TextColumnOptions {
-  textColumn?: string;
-  pairColumn?: string;
-  labelColumn?: string;
-}
+import type { ColumnOptions } from './options.ts';
 
 /** `--text-column 0` is a position, anything else a name. */
 export const columnOf = (option: string | undefined): Column | undefined =>
   option !== undefined && /^\d+$/.test(option) ? Number(option) : option;
 
-export const columnsOf = ({ textColumn, pairColumn, labelColumn }: TextColumnOptions): TextTableOptions => ({
+export const columnsOf = ({ textColumn, pairColumn, labelColumn }: ColumnOptions): TextTableOptions => ({
   ...(textColumn !== undefined && { textColumn: columnOf(textColumn) }),
   ...(pairColumn !== undefined && { pairColumn: columnOf(pairColumn) }),
   ...(labelColumn !== undefined && { labelColumn: columnOf(labelColumn) }),
@@ -36,7 +30,7 @@ const isSet = (name: string): name is TextSetName => (textSetNames as readonly s
 /** Parts of a text set by name, or of a table file; undefined where `name` is neither. */
 export async function textParts(
   name: string,
-  { dataDir, ...columns }: TextColumnOptions & { dataDir?: string },
+  { dataDir, ...columns }: ColumnOptions & { dataDir?: string },
 ): Promise<Record<string, Dataset<TextSample>> | undefined> {
   if (name === 'phrases') return { train: phrases({ split: 'train' }), test: phrases({ split: 'test' }) };
   if (isSet(name)) {

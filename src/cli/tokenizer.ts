@@ -3,9 +3,18 @@ import { mkdir } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { readTexts, saveTokenizer, trainBpe, trainWordPiece } from '../data/index.ts';
 import { ioError } from '../io/index.ts';
-import type { TokenizerCommandOptions } from './main.ts';
+import type { CommonOptions } from './options.ts';
 import { note, printJson } from './output.ts';
 import { columnOf } from './text.ts';
+
+export interface TokenizerCommandOptions extends CommonOptions {
+  out: string;
+  kind: 'wordpiece' | 'bpe';
+  vocabSize: number;
+  minFrequency?: number;
+  cased?: boolean;
+  textColumn?: string;
+}
 
 export async function tokenizerCommand(files: readonly string[], options: TokenizerCommandOptions): Promise<void> {
   const { out, kind, vocabSize, minFrequency, cased = false, textColumn, json = false } = options;

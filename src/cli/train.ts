@@ -3,8 +3,17 @@ import type { Listener } from '../training/events.ts';
 import { duration, measuresText, terminalProgress } from '../training/progress.ts';
 import { loadRecipe } from '../training/recipe-file.ts';
 import { type RunOutcome, resumeRun, runRecipe } from '../training/run-recipe.ts';
-import type { ResumeCommandOptions, TrainCommandOptions } from './main.ts';
+import type { RecipeOptions } from './options.ts';
 import { note, print, printJson } from './output.ts';
+
+export interface TrainCommandOptions extends RecipeOptions {
+  out?: string;
+}
+
+export interface ResumeCommandOptions extends RecipeOptions {
+  allowChange: string[];
+  checkpoint?: string;
+}
 
 export async function trainCommand(source: string, options: TrainCommandOptions): Promise<void> {
   const recipe = await loadRecipe(source, options.set);

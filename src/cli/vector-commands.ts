@@ -1,14 +1,15 @@
 /** Names, options and help of the commands on files of features. */
-import { type Command, Option } from 'commander';
+import { Option } from 'commander';
 import type { CompareCommandOptions } from './compare.ts';
 import { number, positive } from './option-values.ts';
+import type { MakeCommand } from './options.ts';
 import type { ProbeOptions, ProjectCommandOptions, SearchCommandOptions } from './vectors.ts';
 
 const metric = (): Option =>
   new Option('--metric <metric>', 'nearness').choices(['cosine', 'euclidean']).default('cosine');
 
 /** @param command makes a command with the options all have. */
-export function addVectorCommands(command: (name: string) => Command): void {
+export function addVectorCommands(command: MakeCommand): void {
   command('probe')
     .description('what a linear classifier, nearest neighbours or clusters find in features')
     .argument('<features>', 'a file of cambium features; every fifth sample is measured')

@@ -16,7 +16,7 @@ import {
 } from '../features/index.ts';
 import { writeFileAtomic } from '../io/index.ts';
 import { ConfusionMatrix, classificationReport, formatReport } from '../training/metrics/index.ts';
-import type { CommonOptions } from './main.ts';
+import type { CommonOptions } from './options.ts';
 import { note, print, printJson } from './output.ts';
 
 export interface ProbeOptions extends CommonOptions {

@@ -1,0 +1,73 @@
+/** Names, options and help of the commands on data, and of those that say what there is. */
+import { Option } from 'commander';
+import type { DataCommandOptions } from './data.ts';
+import { positive } from './option-values.ts';
+import type { CommonOptions, MakeCommand } from './options.ts';
+import type { TokenizerCommandOptions } from './tokenizer.ts';
+
+/** @param command makes a command with the options all have. */
+export function addDataCommands(command: MakeCommand): void {
+  command('data')
+    .description('show a data set: counts, statistics, duplicates, suspect labels, samples')
+    .argument(
+      '<data>',
+      'mnist, digits, phrases, a text set by name, a table of texts, or a folder with one subdirectory a class',
+    )
+    .option('--data-dir <dir>', 'where the files of a set are')
+    .option('--text-column <column>', 'of a table: its name, or its position from 0; "text" unless told')
+    .option('--pair-column <column>', 'of a table: second texts')
+    .option('--label-column <column>', 'of a table; "label" unless told')
+    .option('--out <file>', 'write the card as JSON to this file too')
+    .option('--limit <n>', 'look at the first n samples of each part', positive('--limit'))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cambium data mnist --data-dir mnist/
+  cambium data digits --out digits-card.json
+  cambium data photos/ --json
+  cambium data sst2 --data-dir data/
+  cambium data reviews.csv --text-column review --label-column stars`,
+    )
+    .action(async (name: string, options: DataCommandOptions) => {
+      const { dataCommand } = await import('./data.ts');
+      await dataCommand(name, options);
+    });
+
+  command('tokenizer')
+    .description('learn a vocabulary from texts, saved as tokenizer.json')
+    .argument('<file...>', 'plain texts (.txt), or tables (.csv, .tsv, .jsonl, .parquet); .gz too')
+    .requiredOption('--out <dir>', 'folder to write to')
+    .addOption(new Option('--kind <kind>', 'pieces of words').choices(['wordpiece', 'bpe']).default('wordpiece'))
+    .option('--vocab-size <n>', 'tokens in all', positive('--vocab-size'), 8000)
+    .option('--min-frequency <n>', 'rarer pairs are not joined; 2 unless told', positive('--min-frequency'))
+    .option('--cased', 'keep capitals and accents (bpe always does)')
+    .option('--text-column <column>', 'of a table: its name, or its position from 0; "text" unless told')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cambium tokenizer corpus.txt --out tokenizer/
+  cambium tokenizer train.tsv.gz --text-column 0 --kind bpe --vocab-size 16000 --out tokenizer/`,
+    )
+    .action(async (files: string[], options: TokenizerCommandOptions) => {
+      const { tokenizerCommand } = await import('./tokenizer.ts');
+      await tokenizerCommand(files, options);
+    });
+
+  command('models')
+    .description('list the models a recipe can name, and the built-in recipes')
+    .addHelpText('after', '\nExamples:\n  cambium models\n  cambium models --json')
+    .action(async (options: CommonOptions) => {
+      const { modelsCommand } = await import('./models.ts');
+      await modelsCommand(options);
+    });
+
+  command('doctor')
+    .description('which engine runs here, with how many threads, and why')
+    .addHelpText('after', '\nExamples:\n  cambium doctor\n  CAMBIUM_BACKEND=reference cambium doctor --json')
+    .action(async (options: CommonOptions) => {
+      const { doctorCommand } = await import('./doctor.ts');
+      await doctorCommand(options);
+    });
+}

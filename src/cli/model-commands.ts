@@ -1,0 +1,112 @@
+/** Names, options and help of the commands on trained models. */
+import { Option } from 'commander';
+import type { EvaluateCommandOptions } from './evaluate.ts';
+import type { ExportCommandOptions } from './export.ts';
+import type { FeaturesCommandOptions } from './features.ts';
+import type { GenerateCommandOptions } from './generate.ts';
+import { number, positive } from './option-values.ts';
+import { collect, type MakeCommand, partOptions } from './options.ts';
+import type { PredictCommandOptions } from './predict.ts';
+
+/** @param command makes a command with the options all have. */
+export function addModelCommands(command: MakeCommand): void {
+  partOptions(command('evaluate'))
+    .description('measure a trained model: the classification report')
+    .argument('<dir>', 'run or model folder')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cambium evaluate runs/vgg16-mnist-1 --data-dir mnist/
+  cambium evaluate runs/vgg16-mnist-1/model --json      {"accuracy":0.99,"n":10000,"report":{...}}`,
+    )
+    .action(async (dir: string, options: EvaluateCommandOptions) => {
+      const { evaluateCommand } = await import('./evaluate.ts');
+      await evaluateCommand(dir, options);
+    });
+
+  command('predict')
+    .description('label pictures or texts with a trained model')
+    .argument('<dir>', 'run or model folder')
+    .argument('[file...]', 'pictures (PNG, JPEG, WebP, GIF, TIFF, AVIF of any size), or tables and .txt files of texts')
+    .option('--text <text>', 'a text to label; may be repeated', collect, [])
+    .option('--text-column <column>', 'of a table: its name, or its position from 0; "text" unless told')
+    .option('--pair-column <column>', 'of a table: second texts')
+    .option('--top <n>', 'how many classes to print', positive('--top'))
+    .option('--invert', 'exchange dark and light first')
+    .addHelpText(
+      'after',
+      `
+The preprocessing saved with the model is applied. MNIST digits are light on dark: for a photo of dark ink on paper
+give --invert.
+
+Examples:
+  cambium predict runs/vgg16-mnist-1 digit.png
+  cambium predict runs/vgg16-mnist-1 scan1.jpg scan2.jpg --invert --json
+  cambium predict runs/reviews-1 --text 'really good food'
+  cambium predict runs/reviews-1 new.csv --text-column review --json`,
+    )
+    .action(async (dir: string, files: string[], options: PredictCommandOptions) => {
+      const { predictCommand } = await import('./predict.ts');
+      await predictCommand(dir, files, options);
+    });
+
+  partOptions(command('features'))
+    .description('write the vectors of a layer of a trained model for every sample')
+    .argument('<run>', 'run or model folder')
+    .requiredOption('--out <file>', '.npy (ids and labels beside it), .safetensors or .parquet')
+    .option('--layer <path>', 'a module, "input of <module>", head or output (default: input of head)')
+    .addOption(
+      new Option('--pooling <how>', 'one vector a sample')
+        .choices(['auto', 'flatten', 'mean', 'max', 'cls'])
+        .default('auto'),
+    )
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cambium features runs/vgg16-mnist-1 --data-dir mnist/ --out vectors.npy
+  cambium features runs/vgg16-mnist-1 --layer features.20 --pooling mean --out vectors.parquet`,
+    )
+    .action(async (run: string, options: FeaturesCommandOptions) => {
+      const { featuresCommand } = await import('./features.ts');
+      await featuresCommand(run, options);
+    });
+
+  command('generate')
+    .description('go on with a text, by a causal language model')
+    .argument('<model>', "run or model folder, a folder of transformers' GPT-2, or hf:owner/name@revision")
+    .requiredOption('--prompt <text>', 'what the text begins with')
+    .option('--max-new-tokens <n>', 'tokens to add; 100 unless told', positive('--max-new-tokens'))
+    .option('--temperature <t>', 'divides the logits; 0 takes the likeliest token', number('--temperature'))
+    .option('--top-k <k>', 'draw among the k likeliest tokens', positive('--top-k'))
+    .option('--top-p <p>', 'draw among the likeliest tokens that together have this probability', number('--top-p'))
+    .option('--seed <n>', 'same seed, same text; 0 unless told', number('--seed'))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cambium generate runs/gpt-shakespeare-1 --prompt "ROMEO:" --temperature 0.8 --top-k 40`,
+    )
+    .action(async (model: string, options: GenerateCommandOptions) => {
+      const { generateCommand } = await import('./generate.ts');
+      await generateCommand(model, options);
+    });
+
+  command('export')
+    .description('write a trained BERT or GPT-2 as a folder transformers reads')
+    .argument('<run>', 'run or model folder')
+    .requiredOption('--out <dir>', 'folder to write')
+    .addHelpText(
+      'after',
+      `
+Models of pictures need no export: model.safetensors of their folder has torchvision's names.
+
+Examples:
+  cambium export runs/bert-finance-news-1 --out finance-bert/`,
+    )
+    .action(async (run: string, options: ExportCommandOptions) => {
+      const { exportCommand } = await import('./export.ts');
+      await exportCommand(run, options);
+    });
+}
