@@ -51,6 +51,8 @@ export interface DataRequest {
   dataDir?: string;
   /** Told what people should know: a fall-back, duplicates. */
   notify?: (text: string) => void | Promise<void>;
+  /** The data were learned from already: where they cannot be had, others must not take their place. */
+  noStandIn?: boolean;
   /** Class names of a trained model, for a folder or a table. */
   classes?: readonly string[];
   /** What a trained model predicts, for tables of labels of any kind. */
@@ -119,7 +121,7 @@ function checkTask({ task, tokenizer, transforms, data }: Recipe, isText: boolea
   if (!isText && tokenizer !== undefined) wrong('tokenizer', tokenizer, 'it is for texts');
 }
 
-async function loadParts(recipe: Recipe, { dataDir, notify, classes, heads }: DataRequest): Promise<Parts> {
+async function loadParts(recipe: Recipe, { dataDir, notify, noStandIn, classes, heads }: DataRequest): Promise<Parts> {
   const { data } = recipe;
   const dir = dataDir ?? data.dir;
   if (data.name === 'folder') return loadFolder(recipe, dir, classes);
@@ -139,6 +141,13 @@ async function loadParts(recipe: Recipe, { dataDir, notify, classes, heads }: Da
     } catch (error) {
       // A directory given by hand is an order; only a failed download has a stand-in.
       if (!(error instanceof NetworkError) || dir !== undefined) throw error;
+      if (noStandIn)
+        throw new NetworkError(error.code, `the data are MNIST, which cannot be had: ${error.message}`, {
+          ...error.details,
+          field: '--data-dir',
+          hint: 'pass --data-dir DIR with the four MNIST .gz files',
+          cause: error,
+        });
       await notify?.(
         `MNIST is not in the cache and cannot be downloaded (${error.code}): using the built-in data set "digits" instead; ` +
           'pass --data-dir DIR with the four MNIST .gz files to train on MNIST',

@@ -1,9 +1,10 @@
 /** A part of the data a saved model was trained on, or of other data that it can read. */
 import { readdir, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename } from 'node:path';
 import { ConfigError, printable } from '../base/errors.ts';
 import {
   type Column,
+  holdsMnist,
   type LabelSpec,
   readLabelledTexts,
   readTextDataset,
@@ -11,7 +12,7 @@ import {
   take,
   withClasses,
 } from '../data/index.ts';
-import { exists } from '../io/index.ts';
+import { findPlace, placeOfModel } from './data-place.ts';
 import { type DataRequest, folderFor, loadRunData } from './data-source.ts';
 import type { Samples } from './inputs.ts';
 import type { LoadedModel } from './model-folder.ts';
@@ -23,7 +24,7 @@ import type { LoadedTrunk } from './trunk-folder.ts';
 
 export interface PartRequest extends Pick<DataRequest, 'notify'> {
   readonly split: 'train' | 'validation' | 'test';
-  /** Other data: a folder with one subdirectory a class, or the files of MNIST or a text set. */
+  /** Other data: a folder with one subdirectory a class, or the files of MNIST or a text set. Those of training unless told. */
   readonly dataDir?: string | undefined;
   /** The first so many samples. */
   readonly limit?: number | undefined;
@@ -98,6 +99,7 @@ async function partOf(loaded: LoadedModel | LoadedTrunk, trained: Recipe, reques
   // Known by their own files, wherever these lie.
   const named = isText || ['pictures', 'picture-table', 'voc-counts'].includes(trained.data.name);
   const kind = dataDir === undefined || named ? trained.data.name : await kindOf(dataDir);
+  const place = dataDir ?? (await findPlace(await placeOfModel(loaded.dir), trained));
   if (!isText && dataDir !== undefined && kind === 'folder' && trained.data.name !== 'folder') {
     const part = await folderFor(dataDir, classes, loaded.image);
     return limit === undefined ? part : take(part, limit);
@@ -108,7 +110,7 @@ async function partOf(loaded: LoadedModel | LoadedTrunk, trained: Recipe, reques
   const limits = limit === undefined ? recipe.limit : { ...recipe.limit, [split]: limit };
   const data = await loadRunData(
     { ...recipe, limit: limits },
-    { dataDir, notify, classes, heads, ...(isText && { text: loaded.text }) },
+    { dataDir: place, notify, noStandIn: true, classes, heads, ...(isText && { text: loaded.text }) },
   );
   const part = data[split];
   if (part) return part;
@@ -146,8 +148,7 @@ const anyRecipe = {
 };
 
 async function kindOf(dataDir: string): Promise<'mnist' | 'folder'> {
-  const idx = ['t10k-images-idx3-ubyte.gz', 't10k-images-idx3-ubyte', 't10k-images.idx3-ubyte'];
-  for (const name of idx) if (await exists(join(dataDir, name))) return 'mnist';
+  if (await holdsMnist(dataDir)) return 'mnist';
   if (/\.(tar|tar\.gz|tgz)$/i.test(dataDir)) return 'folder';
   const isFolder = await stat(dataDir).then(
     (entry) => entry.isDirectory(),

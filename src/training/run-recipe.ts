@@ -10,6 +10,7 @@ import { headSizes, headsOf, NaiveBayes } from '../tasks/index.ts';
 import { manualSeed } from '../tensor/index.ts';
 import { balanceOf } from './balance.ts';
 import { checkFineTune, type Finding } from './check-fine-tune.ts';
+import { findPlace, placeOf } from './data-place.ts';
 import { type DataRequest, dataHashes, leakNotice, loadRunData, type RunData } from './data-source.ts';
 import type { Listener } from './events.ts';
 import { type FineTuneOptions, type FineTuneResult, fineTune, planFineTune, type TrainOptions } from './fine-tune.ts';
@@ -54,6 +55,8 @@ interface RunHead {
   data: Record<string, string>;
   /** The weights it started from. */
   init?: WeightsLineage;
+  /** Where the data were, absolute; see data-place.ts. */
+  dataDir?: string;
 }
 
 /** @throws ConfigError, DataError, IoError, LockedError, MemoryError, NumericError, RunStopped. */
@@ -63,7 +66,7 @@ export async function runRecipe(recipe: Recipe, request: RunRequest & { out?: st
   // A plan that does not fit leaves no folder behind.
   await planned(prepared.options, true);
   const { recipe: resolved } = prepared.data;
-  const head: RunHead = headOf(prepared);
+  const head: RunHead = headOf(prepared, request.dataDir);
   const options = { keepLast: resolved.checkpoint.keepLast };
   const run = out
     ? await RunFolder.create(out, head, options)
@@ -71,11 +74,15 @@ export async function runRecipe(recipe: Recipe, request: RunRequest & { out?: st
   return execute(run, prepared, request);
 }
 
-const headOf = ({ data, hashes, init }: Prepared): RunHead => ({
-  recipe: data.recipe,
-  data: hashes,
-  ...(init && { init: init.init.lineage }),
-});
+function headOf({ data, hashes, init }: Prepared, dataDir: string | undefined): RunHead {
+  const place = placeOf(data.recipe, dataDir);
+  return {
+    recipe: data.recipe,
+    data: hashes,
+    ...(init && { init: init.init.lineage }),
+    ...(place !== undefined && { dataDir: place }),
+  };
+}
 
 export interface ResumeRequest extends RunRequest {
   /** Fields of the recipe that may differ from the interrupted run's; `data` for the samples. */
@@ -95,12 +102,13 @@ export async function resumeRun(dir: string, request: ResumeRequest = {}): Promi
       applySettings(head.recipe, settings),
       locateSettings(settings, () => undefined),
     );
+    // A folder that is named now, in either way, comes before the noted one.
+    const noted = recipe.data.dir === head.recipe.data.dir ? head.dataDir : undefined;
+    const dataDir = request.dataDir ?? (await findPlace(noted, recipe));
     const init =
-      head.init && recipe.init
-        ? await reopenInit(recipe, dir, head.init, request.dataDir)
-        : await openInit(recipe, request.dataDir);
-    const prepared = await prepare(recipe, request, init);
-    const now = headOf(prepared);
+      head.init && recipe.init ? await reopenInit(recipe, dir, head.init, dataDir) : await openInit(recipe, dataDir);
+    const prepared = await prepare(recipe, { ...request, dataDir, noStandIn: true }, init);
+    const now = headOf(prepared, dataDir);
     refuseChanges(head, now, request.allowChange ?? []);
     const { checkpoint: wanted } = request;
     const found = wanted ? { checkpoint: await run.checkpoints.load(wanted) } : await run.checkpoints.latest();
@@ -174,7 +182,7 @@ const textInputs = (init: OpenedInit | undefined): TextCollateOptions | undefine
 
 async function prepare(
   recipe: Recipe,
-  { dataDir, listeners = [] }: RunRequest,
+  { dataDir, noStandIn, listeners = [] }: RunRequest & Pick<DataRequest, 'noStandIn'>,
   reopened?: OpenedInit,
 ): Promise<Prepared> {
   const emit: Listener = async (event) => {
@@ -184,7 +192,7 @@ async function prepare(
   // Mistakes in names are found before the data are read.
   modelEntry(recipe.model.name);
   const init = reopened ?? (await openInit(recipe, dataDir));
-  const data = await loadRunData(init?.recipe ?? recipe, { dataDir, notify, text: textInputs(init) });
+  const data = await loadRunData(init?.recipe ?? recipe, { dataDir, notify, noStandIn, text: textInputs(init) });
   const { options, pretraining } = await optionsOf(data, init);
   // Labels that cannot be learned are found before there is a folder.
   const balance = pretraining ? {} : await balanceOf(data.train, options);
@@ -467,7 +475,8 @@ async function checkRoom(dir: string, model: Module, { optimizer, checkpoint, un
 
 function parseHead(value: Json, file: string): RunHead {
   const head = value as unknown as Partial<RunHead> | null;
-  if (typeof head?.recipe !== 'object' || typeof head.data !== 'object')
+  const isPlace = head?.dataDir === undefined || typeof head.dataDir === 'string';
+  if (typeof head?.recipe !== 'object' || typeof head.data !== 'object' || !isPlace)
     throw new DataError('NOT_A_RUN', `${printable(file)} is not the head of a training run`, { file });
   return head as RunHead;
 }

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { IoError, NetworkError } from '../../base/errors.ts';
 import { countLabels } from '../dataset.ts';
-import { loadMnist, mnistFiles } from './mnist.ts';
+import { holdsMnist, loadMnist, mnistFiles } from './mnist.ts';
 
 const shared = process.env.CAMBIUM_SHARED ?? fileURLToPath(new URL('../../../../shared', import.meta.url));
 const real = join(shared, 'data/mnist');
@@ -52,6 +52,16 @@ test('a directory without the files names the missing one', async () => {
   const error = await loadMnist({ split: 'train', dataDir: dir }).catch((e) => e);
   expect(error).toBeInstanceOf(IoError);
   expect(error).toMatchObject({ code: 'FILE_NOT_FOUND', details: { expected: 'train-images-idx3-ubyte.gz' } });
+});
+
+test('the folder above the files will do', async () => {
+  mkdirSync(join(dir, 'mnist'));
+  expect(await holdsMnist(dir)).toBe(false);
+  const file = join(dir, 'mnist', 't10k-images-idx3-ubyte');
+  writeFileSync(file, 'damaged');
+  writeFileSync(join(dir, 'mnist', 't10k-labels-idx1-ubyte'), 'damaged');
+  expect(await holdsMnist(dir)).toBe(true);
+  await expect(loadMnist({ split: 'test', dataDir: dir })).rejects.toMatchObject({ exitCode: 3, details: { file } });
 });
 
 test('files of another data set are refused by their counts', async () => {

@@ -52,7 +52,7 @@ export const digitNames: readonly string[] = ['0', '1', '2', '3', '4', '5', '6',
 
 export interface MnistOptions {
   split: 'train' | 'test';
-  /** Directory that holds the files, gzipped or not; then nothing is downloaded. */
+  /** Directory that holds the files, gzipped or not, itself or in its folder `mnist`; then nothing is downloaded. */
   dataDir?: string;
   /** Called while downloading. */
   onProgress?: (progress: { file: string; done: number; total?: number }) => void;
@@ -81,15 +81,26 @@ export async function loadMnist({ split, dataDir, onProgress }: MnistOptions): P
   return dataset;
 }
 
-async function findIn(directory: string, { name }: RemoteFile): Promise<string> {
+/** Whether a directory holds the test pictures, itself or in its folder `mnist`. */
+export async function holdsMnist(directory: string): Promise<boolean> {
+  for (const path of placesOf(directory, mnistFiles.test.images.name)) if (await exists(path)) return true;
+  return false;
+}
+
+function placesOf(directory: string, name: string): string[] {
   const plain = name.slice(0, -3);
   // Some archives write "train-images.idx3-ubyte".
-  const candidates = [name, plain, plain.replace('-idx', '.idx')].map((file) => join(directory, file));
+  const files = [name, plain, plain.replace('-idx', '.idx')];
+  return [directory, join(directory, 'mnist')].flatMap((place) => files.map((file) => join(place, file)));
+}
+
+async function findIn(directory: string, { name }: RemoteFile): Promise<string> {
+  const candidates = placesOf(directory, name);
   for (const path of candidates) if (await exists(path)) return path;
   throw new IoError('FILE_NOT_FOUND', `${printable(directory)} has no ${name}, gzipped or not`, {
     file: candidates[0],
     expected: name,
-    hint: 'the directory must hold the four MNIST files; the built-in data set "digits" needs none',
+    hint: 'the directory, or its folder mnist, must hold the four MNIST files; the built-in data set "digits" needs none',
   });
 }
 
