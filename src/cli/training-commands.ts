@@ -16,9 +16,7 @@ export function addTrainingCommands(command: MakeCommand): void {
     .addHelpText(
       'after',
       `
-Built-in recipes: vgg16-mnist, vgg16-mnist-tutorial, cnn-mnist, quickstart, text-quickstart, lstm-news-topics,
-bert-mlm-zh, bert-finance-news, bert-news-topics, bert-hotel-reviews, bert-food-reviews, bert-mlm-en, bert-sst2,
-squeezenet-hymenoptera, resnet20-cifar10, resnet56-cifar10.
+cambium models lists the built-in recipes, the models and their options.
 Without --data-dir the recipes for MNIST look in the cache, then download; offline they use the built-in digits.
 
 Examples:
@@ -87,7 +85,7 @@ Examples:
 
   command('pipeline')
     .description('run a whole flow: pre-train, fine-tune, extract features, apply labels, compare')
-    .argument('<pipeline>', 'built-in name (flow-quickstart, digits-flow, news-flow), or a .yaml, .json or .ts file')
+    .argument('<pipeline>', 'built-in name (cambium models lists them), or a .yaml, .json or .ts file')
     .option('--data-dir <dir>', 'where the data files are')
     .option('--out <dir>', 'folder of the results; runs/<name> unless told. One that holds this pipeline goes on')
     .option('--chart', 'print the flow as a Mermaid chart, and run nothing')

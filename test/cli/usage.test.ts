@@ -1,10 +1,12 @@
 /** Help, versions, mistakes on the command line and in recipes: exit codes, one line, a hint, no stack. */
 import { execFile } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { cambium, ensureBuilt, scratch } from './run-cli.ts';
+import { builtinPipelines } from '../../src/training/pipeline/index.ts';
+import { builtinRecipes } from '../../src/training/recipes.ts';
+import { cambium, ensureBuilt, root, scratch } from './run-cli.ts';
 
 beforeAll(ensureBuilt, 120_000);
 
@@ -176,5 +178,16 @@ describe('doctor and models', () => {
     const { models, recipes } = JSON.parse(stdout);
     expect(models.map((m: { name: string }) => m.name)).toContain('vgg16');
     expect(recipes.map((r: { name: string }) => r.name)).toContain('vgg16-mnist');
+  });
+
+  it('every built-in recipe and pipeline stands in models and has a row in the README', async () => {
+    const names = [...Object.keys(builtinRecipes), ...Object.keys(builtinPipelines)];
+    const { stdout } = await cambium(['models']);
+    const readme = readFileSync(join(root, 'README.md'), 'utf8');
+    const firstCells = [...readme.matchAll(/^\| (`.*?) \|/gm)].map(([, cell]) => cell).join(' ');
+    for (const name of names) {
+      expect(stdout).toMatch(new RegExp(`^  ${name}  +\\S`, 'm'));
+      expect(firstCells).toContain(`\`${name}\``);
+    }
   });
 });
