@@ -13,6 +13,10 @@ export interface LoadWeightsOptions extends ReadWeightsOptions {
   strict?: boolean | Allowances;
   /** Tensors of the model that stay as they are where the weights have another shape: a head of other classes. */
   replace?: (name: string) => boolean;
+  /** Tensors of the model that stay as they are whatever the weights have. */
+  fresh?: ((name: string) => boolean) | undefined;
+  /** Row of the stored tensor for each row of the model's: where classes stand in another order. */
+  rows?: ((name: string) => readonly number[] | undefined) | undefined;
   /** Renames tensors of the file before the usual renames; undefined drops one. */
   rename?: (name: string) => string | undefined;
   /** What a first convolution from 3 to n channels gets: the mean over channels (input scale kept), or their sum. */
@@ -28,6 +32,8 @@ export interface WeightsReport extends LoadReport {
   adapted: { name: string; from: Shape; to: Shape; how: string }[];
   /** Names the file had otherwise. */
   renamed: { from: string; to: string }[];
+  /** Loaded with their rows in another order. */
+  permuted: string[];
   files: readonly string[];
 }
 
@@ -66,6 +72,8 @@ export function loadTensors(
   {
     strict = true,
     replace,
+    fresh,
+    rows,
     rename,
     channels = 'mean',
     adapt = true,
@@ -76,6 +84,7 @@ export function loadTensors(
   const chosen = new Map<string, HostArray>();
   const renamed: WeightsReport['renamed'] = [];
   const adapted: WeightsReport['adapted'] = [];
+  const permuted: string[] = [];
   const first = [...own].find(([, { shape }]) => shape.length === 4)?.[0];
   const names = matchNames(tensors.keys(), own, rename);
   for (const [from, to] of names) {
@@ -92,14 +101,18 @@ export function loadTensors(
         ? adaptTensor(to, array, want, to === first, channels)
         : undefined;
     if (changed) adapted.push({ name: to, from: array.shape, to: want as Shape, how: changed.how });
-    chosen.set(to, changed?.array ?? array);
+    const order = rows?.(to);
+    const moved = order && order.length === array.shape[0] && String(want) === String(array.shape);
+    if (moved) permuted.push(to);
+    chosen.set(to, moved ? takeRows(array, order) : (changed?.array ?? array));
   }
   // The counter of batch norm steers only a momentum of None; models without it lose nothing.
   for (const name of [...chosen.keys()])
     if (name.endsWith('num_batches_tracked') && !own.has(name)) chosen.delete(name);
   const replaced = [...chosen].flatMap(([name, { shape }]) => {
     const want = own.get(name)?.shape;
-    return want && String(want) !== String(shape) && replace?.(name) ? [name] : [];
+    if (!want) return [];
+    return fresh?.(name) || (String(want) !== String(shape) && replace?.(name)) ? [name] : [];
   });
   for (const name of replaced) chosen.delete(name);
   const { missing, unused } = strict === true || strict === false ? ({} as Allowances) : strict;
@@ -108,7 +121,15 @@ export function loadTensors(
       ? false
       : { missing: (name: string) => replaced.includes(name) || (missing?.(name) ?? false), unused };
   const report = module.loadStateDict(chosen, { strict: allowed, ...(owned && { owned }) });
-  return { ...report, unused: [...report.unused, ...replaced], adapted, renamed, files: [] };
+  return { ...report, unused: [...report.unused, ...replaced], adapted, renamed, permuted, files: [] };
+}
+
+function takeRows({ dtype, shape, data }: HostArray, rows: readonly number[]): HostArray {
+  const width = sizeOf(shape.slice(1));
+  const out = data.slice() as Float32Array;
+  for (const [to, from] of rows.entries())
+    out.set(data.subarray(from * width, (from + 1) * width) as Float32Array, to * width);
+  return { dtype, shape, data: out } as HostArray;
 }
 
 const PREFIXES = ['module.', 'model.', 'bert.', 'transformer.', 'backbone.', '_orig_mod.'];
@@ -234,7 +255,8 @@ function resizeGrid(data: Numbers, from: number, out: Float64Array, to: number, 
 }
 
 /** The report as a few lines of text; long lists are cut. */
-export function formatReport({ loaded, adapted, missing, unused, mismatched, renamed, files }: WeightsReport): string {
+export function formatReport(report: WeightsReport): string {
+  const { loaded, adapted, missing, unused, mismatched, renamed, permuted, files } = report;
   const list = (items: readonly string[]): string =>
     items
       .slice(0, 8)
@@ -258,6 +280,7 @@ export function formatReport({ loaded, adapted, missing, unused, mismatched, ren
     'adapted',
     adapted.map(({ name, how }) => `${name} (${how})`),
   );
+  row('permuted', permuted);
   row('new', missing);
   row(
     'differ',

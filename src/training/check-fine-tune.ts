@@ -3,6 +3,7 @@ import { balanceOf } from './balance.ts';
 import { checkBatch, checkLabels, type Finding, firstBatch } from './check-data.ts';
 import { checkRate, sampleWeights } from './check-rate.ts';
 import { prepare, type TrainOptions } from './fine-tune.ts';
+import { headsToLearn } from './head-classes.ts';
 import { initialise } from './init.ts';
 import { copyOf, restore } from './model-weights.ts';
 
@@ -12,7 +13,7 @@ import { copyOf, restore } from './model-weights.ts';
  */
 export async function checkFineTune(options: TrainOptions): Promise<Finding[]> {
   const { model, data, init, inputs, optimizer = { name: 'adamw', lr: 1e-3 } } = options;
-  const report = init && (await initialise(model, init));
+  const report = init && (await initialise(model, init, headsToLearn(options)));
   const findings = inputs ? [] : await checkLabels(data.train);
   // Weights that cannot be balanced have been found already.
   const balance =

@@ -13,6 +13,7 @@ import { inMemory, inStore, type MemoryCheckpointing, restoreCheckpoint, restore
 import { type Evaluation, evaluate, majorityBaseline, measureNames, modeOf } from './evaluate.ts';
 import type { Listener, Measures } from './events.ts';
 import { cacheFeatures } from './feature-cache/feature-cache.ts';
+import { headsToLearn } from './head-classes.ts';
 import { type InitOptions, type InitReport, initialise, type WeightsLineage } from './init.ts';
 import { type HeadSettings, type Inputs, inputsOf, type Samples } from './inputs.ts';
 import { saveModelFolder } from './model-folder.ts';
@@ -137,7 +138,10 @@ export interface FineTuneResult extends TrainResult {
 export async function fineTune(options: FineTuneOptions & { balance?: Balance }): Promise<FineTuneResult> {
   const start = performance.now();
   const { model, data, transforms, text, saveTo, architecture } = options;
-  const init = options.init && !options.checkpoints?.resumeFrom ? await initialise(model, options.init) : undefined;
+  const init =
+    options.init && !options.checkpoints?.resumeFrom
+      ? await initialise(model, options.init, headsToLearn(options))
+      : undefined;
   if (init) for (const listener of options.listeners ?? []) await listener({ type: 'init', report: init });
   const origin = init ? withLineage(options.origin, init.lineage) : options.origin;
   const balance = options.balance ?? (await balanceOf(data.train, options));

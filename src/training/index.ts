@@ -20,6 +20,7 @@ export {
   planFineTune,
   type TrainResult,
 } from './fine-tune.ts';
+export type { HeadOutcome, NamedHead } from './head-classes.ts';
 export { type InitOptions, type InitReport, initialise, type WeightsLineage } from './init.ts';
 export type { Inputs, Preprocessing, Samples } from './inputs.ts';
 export { type LoadedLanguageModel, loadLanguageModel } from './language-folder.ts';

@@ -4,6 +4,14 @@ import { DataError, UnsupportedError } from '../base/errors.ts';
 import { exists, hashFile, sha256, weightFiles } from '../io/index.ts';
 import { isOfHead, type ModelStructure, mayBeNew, PRETRAINING, structureOf } from '../models/index.ts';
 import { formatReport, isLora, loadWeights, type Module, type WeightsReport } from '../nn/index.ts';
+import {
+  type HeadOutcome,
+  type HeadPlan,
+  headsOfWeights,
+  headsText,
+  type NamedHead,
+  planHeads,
+} from './head-classes.ts';
 import { arraysOf } from './model-weights.ts';
 
 export interface InitOptions {
@@ -12,8 +20,11 @@ export interface InitOptions {
    * index of shards, or `hf:owner/name@revision`.
    */
   readonly weights: string;
-  /** 'auto' (default) keeps the weights' last layer if it has as many classes, 'new' never does. */
-  readonly head?: 'auto' | 'new';
+  /**
+   * 'auto' (default) keeps the weights' last layer if it has the same classes, moving its rows where their order is another; where
+   * the weights do not name theirs, if it has as many. 'keep' takes it as it is, whatever the names; 'new' never does.
+   */
+  readonly head?: 'auto' | 'keep' | 'new';
   /** What a first convolution of other channels gets: the mean over the old ones (default), or their sum. */
   readonly channels?: 'mean' | 'sum';
   /** Everything but the head must match; true unless told. */
@@ -40,21 +51,31 @@ export interface InitReport {
   /** Tensors of the weights that were not used. */
   readonly unused: readonly string[];
   readonly renamed: WeightsReport['renamed'];
+  /** What became of the last layer, where it was wanted for named classes and could be kept. */
+  readonly heads: readonly HeadOutcome[];
   /** For people. */
   readonly text: string;
 }
 
 /**
- * Loads pretrained weights into a model. The head (the last layer, where its classes differ) stays new; the first convolution
- * is adapted to other channels, position embeddings to other lengths; all else must match unless `strict` is false.
+ * Loads pretrained weights into a model. The head (the last layer, where its classes are not `wanted`) stays new; the first
+ * convolution is adapted to other channels, position embeddings to other lengths; all else must match unless `strict` is false.
  * @throws DataError WEIGHTS_KEYS or WEIGHTS_SHAPE before anything changes; those of the format; IoError; NetworkError.
  */
-export async function initialise(model: Module, options: InitOptions): Promise<InitReport> {
+export async function initialise(
+  model: Module,
+  options: InitOptions,
+  wanted: readonly NamedHead[] = [],
+): Promise<InitReport> {
   const { head = 'auto', channels = 'mean', strict = true } = options;
   const path = await weightsPath(options.weights);
   const lineage = options.lineage ?? (await lineageOf(options.weights));
   const structure = structureIfAny(model);
-  const { otherHeads } = structure;
+  const { otherHeads, head: layer } = structure;
+  const plan: HeadPlan | undefined =
+    head === 'auto' && layer !== undefined
+      ? planHeads(model, layer, { from: await headsOfWeights(path), to: wanted })
+      : undefined;
   const load = (): Promise<WeightsReport> =>
     loadWeights(model, path, {
       print: false,
@@ -65,8 +86,9 @@ export async function initialise(model: Module, options: InitOptions): Promise<I
         unused: (name) =>
           (otherHeads?.test(name) ?? false) || name.startsWith(`${PRETRAINING}.`) || isOfHead(name, structure),
       },
-      replace: (name) => isOfHead(name, structure),
-      ...(head === 'new' && { rename: (name) => (endsInHead(name, structure) ? undefined : name) }),
+      replace: (name) => head !== 'keep' && isOfHead(name, structure),
+      fresh: (name) => (head === 'new' ? isOfHead(name, structure) : (plan?.fresh(name) ?? false)),
+      rows: plan?.rows,
     });
   const read = await load().catch((error: unknown) => {
     throw embeddingError(error) ?? error;
@@ -87,6 +109,10 @@ export async function initialise(model: Module, options: InitOptions): Promise<I
   // Computed now, so that the arrays read are not kept until the first step.
   await arraysOf(model.stateDict());
   const fresh = [...report.missing, ...report.mismatched.map(({ name }) => name)];
+  // A layer of another shape, or one the weights lack, is among the new ones already.
+  const heads = (plan?.outcomes ?? []).filter(
+    ({ layer, how }) => how === 'new' || !fresh.some((name) => name.startsWith(`${layer}.`)),
+  );
   return {
     lineage,
     loaded: report.loaded,
@@ -94,7 +120,8 @@ export async function initialise(model: Module, options: InitOptions): Promise<I
     new: fresh,
     unused: report.unused,
     renamed: report.renamed,
-    text: `${formatReport(report)}\n  sha256   ${lineage.sha256}`,
+    heads,
+    text: [formatReport(report), ...headsText(heads), `  sha256   ${lineage.sha256}`].join('\n'),
   };
 }
 
@@ -115,9 +142,6 @@ function embeddingError(error: unknown): DataError | undefined {
     },
   );
 }
-
-const endsInHead = (name: string, { head }: ModelStructure): boolean =>
-  head !== undefined && (name.startsWith(`${head}.`) || name.includes(`.${head}.`));
 
 function structureIfAny(model: Module): ModelStructure {
   try {

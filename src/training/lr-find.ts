@@ -6,6 +6,7 @@ import { ArgumentError, NumericError } from '../base/errors.ts';
 import type { LabelledBatch } from '../data/index.ts';
 import { balanceOf } from './balance.ts';
 import { prepare, type TrainOptions } from './fine-tune.ts';
+import { headsToLearn } from './head-classes.ts';
 import { initialise } from './init.ts';
 import { copyOf, restore } from './model-weights.ts';
 
@@ -56,7 +57,7 @@ export async function findLearningRate(
       got: steps,
     });
   const { model, data, init, inputs } = options;
-  if (init) await initialise(model, init);
+  if (init) await initialise(model, init, headsToLearn(options));
   const balance = inputs ? undefined : await balanceOf(data.train, options);
   const { step, loader, seed, trainable } = prepare({ ...options, ...(balance && { balance }), accumulate: 1 });
   trainable.apply(1);

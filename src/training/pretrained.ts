@@ -33,6 +33,7 @@ import {
   structureOf,
 } from '../models/index.ts';
 import { loadWeights, type WeightsReport } from '../nn/index.ts';
+import { headsOfWeights, planHeads } from './head-classes.ts';
 
 export type PretrainedModel =
   | BertModel
@@ -44,7 +45,10 @@ export type PretrainedModel =
 export interface FromPretrainedOptions {
   /** What the model shall predict; what the folder's weights were saved for unless told. */
   readonly head?: PretrainedHead;
-  /** Classes of a new head, 'sequence' or 'token'; the folder's own unless told. */
+  /**
+   * Classes of the head, 'sequence' or 'token'; the folder's own unless told. Where they are the folder's in another order its rows
+   * are moved; where they are others the head is new.
+   */
   readonly labels?: readonly string[];
   /** Receives the report's text; console.log unless told, nothing for false. */
   readonly print?: ((text: string) => void) | false;
@@ -80,9 +84,17 @@ export async function fromPretrained(path: string, options: FromPretrainedOption
     throw new DataError('MODEL_CONFIG', `${printable(file)}: expected an object`, { file, got: json });
   const config = json as ConfigJson;
   const head = options.head ?? headOf(config, file);
-  const labels = head === 'sequence' || head === 'token' ? (options.labels ?? labelsOf(config, file)) : undefined;
+  const hasClasses = head === 'sequence' || head === 'token';
+  const labels = hasClasses ? (options.labels ?? labelsOf(config, file)) : undefined;
   const model = build(config, head, labels?.length, file);
   const structure = pretrainedStructure(model);
+  const plan =
+    hasClasses && options.labels && structure.head !== undefined
+      ? planHeads(model, structure.head, {
+          from: await headsOfWeights(dirname(file)),
+          to: [{ field: 'label', names: options.labels }],
+        })
+      : undefined;
   const report = await loadWeights(model, from, {
     print: options.print,
     // Another length of positions or other tokens are another model.
@@ -93,6 +105,8 @@ export async function fromPretrained(path: string, options: FromPretrainedOption
       unused: (name) => structure.otherHeads?.test(name) ?? false,
     },
     replace: (name) => options.labels !== undefined && mayBeNew(name, structure),
+    fresh: plan?.fresh,
+    rows: plan?.rows,
   });
   const tokenizer = await tokenizerOf(from, file);
   tokenizer?.checkFits(Number(config.vocab_size ?? Number.POSITIVE_INFINITY));

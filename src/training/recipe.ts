@@ -289,8 +289,8 @@ export const recipeSchema = z.strictObject({
     .strictObject({
       /** A model or run folder, a weight file, an index of shards, or hf:owner/name@revision. */
       weights: z.string().min(1),
-      /** auto: the last layer is kept if it has as many classes. new: it always starts anew. */
-      head: z.enum(['auto', 'new']).default('auto'),
+      /** auto: the last layer is kept if it has the same classes, in their new order. keep: as it is. new: it always starts anew. */
+      head: z.enum(['auto', 'keep', 'new']).default('auto'),
       /** What a first convolution of other channels gets. */
       channels: z.enum(['mean', 'sum']).default('mean'),
       /** Everything but the head must match. */

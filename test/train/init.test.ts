@@ -1,5 +1,5 @@
 /** Starting from pretrained weights: heads replaced, lineage kept, companions brought along, resuming without the file. */
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,8 +9,11 @@ import { type HostArray, sha256, writeSafetensors } from '../../src/io/index.ts'
 import { createModel } from '../../src/models/index.ts';
 import type { Module } from '../../src/nn/index.ts';
 import { manualSeed } from '../../src/tensor/index.ts';
+import { matchClasses } from '../../src/training/head-classes.ts';
 import {
   fineTune,
+  type InitOptions,
+  initialise,
   type Listener,
   loadModelFolder,
   parseRecipe,
@@ -38,6 +41,7 @@ const trunk = (numClasses: number): Module => {
   manualSeed(9);
   return createModel('mlp', { hidden: 16, numClasses });
 };
+const valuesOf = (model: Module, name: string) => model.stateDict().get(name)?.data();
 const codeOf = async (body: () => Promise<unknown>): Promise<CambiumError> => {
   try {
     await body();
@@ -107,6 +111,121 @@ describe('fineTune', () => {
       expect(error.code).toBe('WEIGHTS_KEYS');
     }
     expect((await codeOf(() => fineTune(options({ init: { weights: join(dir, 'no') } })))).code).toBe('FILE_NOT_FOUND');
+  });
+});
+
+describe('classes of a head', () => {
+  const names = (order: readonly number[]): string[] => order.map((i) => `class ${i}`);
+  const order = [3, 0, 1, 2, 9, 8, 7, 6, 5, 4];
+  let folder: string;
+  let stored: Map<string, HostArray>;
+
+  /** A folder whose head's rows stand for classes 0 to 9. */
+  beforeAll(async () => {
+    folder = join(dir, 'named');
+    await mkdir(folder);
+    stored = await save(trunk(10), join(folder, 'model.safetensors'));
+    await named(names([...Array(10).keys()]));
+  });
+  const named = (classes: readonly string[]): Promise<void> =>
+    writeFile(
+      join(folder, 'config.json'),
+      JSON.stringify({ model_type: 'mlp', id2label: Object.fromEntries(classes.entries()) }),
+    );
+  const start = async (classes: readonly string[], init: Partial<InitOptions> = {}) => {
+    const model = mlp();
+    const wanted = [{ field: 'label', names: classes }];
+    const report = await initialise(model, { weights: folder, ...init }, wanted);
+    return { report, rows: await valuesOf(model, 'layers.3.weight'), bias: await valuesOf(model, 'layers.3.bias') };
+  };
+  const row = (i: number): number[] =>
+    Array.from(stored.get('layers.3.weight')?.data.slice(16 * i, 16 * (i + 1)) as Float32Array);
+
+  test('are told by name: the same in another order, others, or unnamed', async () => {
+    const moved = await start(names(order));
+    expect(moved.rows).toEqual(Float32Array.from(order.flatMap(row)));
+    expect(moved.bias).toEqual(Float32Array.from(order, (i) => stored.get('layers.3.bias')?.data[i] as number));
+    expect(moved.report.heads).toMatchObject([{ layer: 'layers.3', how: 'reordered', to: names(order) }]);
+    expect(moved.report.text).toContain('its rows moved from class 0, class 1');
+    const same = await start(names([...Array(10).keys()]));
+    expect(same.rows).toEqual(stored.get('layers.3.weight')?.data);
+    expect(same.report.heads).toMatchObject([{ how: 'kept' }]);
+
+    const others = await start([...names(order.slice(1)), 'class x']);
+    expect(others.report.new).toEqual(['layers.3.weight', 'layers.3.bias']);
+    expect(others.report.heads).toMatchObject([{ how: 'new' }]);
+    expect(others.report.text).toMatch(/classes {2}layers\.3 new: the weights know class 0/);
+    const kept = await start([...names(order.slice(1)), 'class x'], { head: 'keep' });
+    expect(kept.rows).toEqual(stored.get('layers.3.weight')?.data);
+    const four = createModel('mlp', { hidden: 16, numClasses: 4 });
+    await expect(initialise(four, { weights: folder, head: 'keep' })).rejects.toMatchObject({ code: 'WEIGHTS_SHAPE' });
+
+    for (const unnamed of [Array.from(order, (_, i) => `LABEL_${i}`), undefined]) {
+      if (unnamed) await named(unnamed);
+      else await rm(join(folder, 'config.json'));
+      const byNumber = await start(names(order));
+      expect(byNumber.rows).toEqual(stored.get('layers.3.weight')?.data);
+      expect(byNumber.report.text).toContain('kept by their number');
+    }
+  });
+
+  test('names that stand twice say nothing of an order', () => {
+    expect(matchClasses(['a', 'a', 'b'], ['a', 'a', 'b'])).toEqual([0, 1, 2]);
+    expect(matchClasses(['a', 'a', 'b'], ['a', 'b', 'a'])).toBeUndefined();
+    expect(matchClasses(['a', 'b'], ['a', 'b', 'c'])).toBeUndefined();
+  });
+
+  test('each of several heads goes by its own classes', async () => {
+    const sizes = { kind: 2, tone: 3 };
+    const make = (): Module => createModel('mlp', { hidden: 16, numClasses: 5, heads: sizes });
+    const several = join(dir, 'several');
+    await mkdir(several);
+    const tensors = await save(make(), join(several, 'model.safetensors'));
+    const heads = [
+      { kind: 'class', field: 'kind', names: ['one', 'two'] },
+      { kind: 'class', field: 'tone', names: ['low', 'mid', 'high'] },
+    ];
+    await writeFile(join(several, 'config.json'), JSON.stringify({ model_type: 'cambium', heads }));
+    const model = make();
+    const report = await initialise(model, { weights: several }, [
+      { field: 'kind', names: ['two', 'one'] },
+      { field: 'tone', names: ['low', 'mid', 'top'] },
+    ]);
+    expect(report.heads.map(({ layer, how }) => [layer, how])).toEqual([
+      ['layers.3.kind', 'reordered'],
+      ['layers.3.tone', 'new'],
+    ]);
+    const bias = tensors.get('layers.3.kind.bias')?.data as Float32Array;
+    expect(await valuesOf(model, 'layers.3.kind.bias')).toEqual(Float32Array.from([bias[1], bias[0]] as number[]));
+    expect(report.new).toEqual(['layers.3.tone.weight', 'layers.3.tone.bias']);
+  });
+
+  test('a run answers the same when its classes are listed in another order', async () => {
+    const table = join(dir, 'table');
+    await mkdir(table);
+    const lines = Array.from(
+      { length: 60 },
+      (_, i) => `${['good fine', 'bad poor'][i % 2]} ${'abcdefgh'[i % 8]},${['pos', 'neg'][i % 2]}`,
+    );
+    await writeFile(join(table, 'train.csv'), ['text,label', ...lines].join('\n'));
+    const input = (changes: Partial<RecipeInput>, classes: Record<string, string>): RecipeInput => ({
+      name: 'order',
+      seed: 1,
+      data: { name: 'table', dir: table, file: 'train.csv', validation: 20, classes },
+      model: { name: 'lstm-classifier', embeddingDim: 8, hiddenSize: 8 },
+      tokenizer: { train: 'wordpiece', vocabSize: 60 },
+      optimizer: { name: 'adamw', lr: 2e-2 },
+      batchSize: 10,
+      epochs: 5,
+      ...changes,
+    });
+    const first = join(dir, 'order-1');
+    const trained = await runRecipe(parseRecipe(input({}, { neg: 'neg', pos: 'pos' })), { out: first });
+    expect(trained.result.validation?.accuracy).toBe(1);
+    const { tokenizer, ...plain } = input({ init: { weights: first }, epochs: 0 }, { pos: 'pos', neg: 'neg' });
+    const again = await runRecipe(parseRecipe(plain), { out: join(dir, 'order-2') });
+    expect(again.result.init?.heads).toMatchObject([{ how: 'reordered', from: ['neg', 'pos'], to: ['pos', 'neg'] }]);
+    expect(again.result.validation?.accuracy).toBe(1);
   });
 });
 
