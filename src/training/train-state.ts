@@ -85,6 +85,14 @@ export interface Selection {
 export const isBetter = (value: number, best: Best | null, mode: 'max' | 'min', minDelta = 0): boolean =>
   best === null ? !Number.isNaN(value) : mode === 'max' ? value > best.value + minDelta : value < best.value - minDelta;
 
+/** Among epochs of one measure the lower loss is the better one; what early stopping counts is the measure alone. */
+function breaksTie({ best, history }: TrainState, record: EpochRecord, value: number): boolean {
+  if (value !== best?.value) return false;
+  const before = history.find(({ epoch }) => epoch === best.epoch);
+  const [was = Number.NaN, is = Number.NaN] = [before?.validation?.loss, record.validation?.loss];
+  return is < was;
+}
+
 /** Notes what an epoch gave; says whether it is the best so far. */
 export function recordEpoch(
   state: TrainState,
@@ -98,7 +106,7 @@ export function recordEpoch(
   const value = measured ?? record.validation?.loss ?? record.trainLoss;
   const direction = measured === undefined ? 'min' : mode;
   const enough = isBetter(value, state.best, direction, minDelta);
-  const best = isBetter(value, state.best, direction);
+  const best = isBetter(value, state.best, direction) || breaksTie(state, record, value);
   state.sinceBest = enough ? 0 : state.sinceBest + 1;
   if (best) state.best = { epoch: record.epoch, step: record.step, value };
   state.epoch = record.epoch;
