@@ -38,17 +38,27 @@ Examples:
     .description('learn a vocabulary from texts, saved as tokenizer.json')
     .argument('<file...>', 'plain texts (.txt), or tables (.csv, .tsv, .jsonl, .parquet); .gz too')
     .requiredOption('--out <dir>', 'folder to write to')
-    .addOption(new Option('--kind <kind>', 'pieces of words').choices(['wordpiece', 'bpe']).default('wordpiece'))
+    .addOption(
+      new Option('--kind <kind>', 'pieces of words, or characters')
+        .choices(['wordpiece', 'bpe', 'char'])
+        .default('wordpiece'),
+    )
     .option('--vocab-size <n>', 'tokens in all', positive('--vocab-size'), 8000)
-    .option('--min-frequency <n>', 'rarer pairs are not joined; 2 unless told', positive('--min-frequency'))
-    .option('--cased', 'keep capitals and accents (bpe always does)')
+    .option(
+      '--min-frequency <n>',
+      'rarer pairs (char: characters) are left out; 2 (char: 1) unless told',
+      positive('--min-frequency'),
+    )
+    .option('--cased', 'keep capitals and accents (bpe and char always do)')
+    .option('--causal', 'char: special tokens of a causal language model, not of a classifier (bpe always has them)')
     .option('--text-column <column>', 'of a table: its name, or its position from 0; "text" unless told')
     .addHelpText(
       'after',
       `
 Examples:
   cambium tokenizer corpus.txt --out tokenizer/
-  cambium tokenizer train.tsv.gz --text-column 0 --kind bpe --vocab-size 16000 --out tokenizer/`,
+  cambium tokenizer train.tsv.gz --text-column 0 --kind bpe --vocab-size 16000 --out tokenizer/
+  cambium tokenizer shakespeare.txt --kind char --causal --out tokenizer/`,
     )
     .action(async (files: string[], options: TokenizerCommandOptions) => {
       const { tokenizerCommand } = await import('./tokenizer.ts');

@@ -271,7 +271,7 @@ export const recipeSchema = z.strictObject({
   tokenizer: z
     .strictObject({
       path: z.string().min(1).optional(),
-      train: z.enum(['wordpiece', 'bpe']).optional(),
+      train: z.enum(['wordpiece', 'bpe', 'char']).optional(),
       vocabSize: z.number().int().min(6).max(1e6).optional(),
       minFrequency: z.number().int().min(0).max(1e9).optional(),
       lowercase: z.boolean().optional(),

@@ -2,6 +2,8 @@
 import { join } from 'node:path';
 import { ConfigError } from '../base/errors.ts';
 import {
+  bertSpecialTokens,
+  causalSpecialTokens,
   classNames,
   type Dataset,
   loadTextSet,
@@ -16,6 +18,7 @@ import {
   type Tokenizer,
   textSetNames,
   trainBpe,
+  trainCharacters,
   trainWordPiece,
 } from '../data/index.ts';
 import type { DataRequest } from './data-source.ts';
@@ -101,14 +104,28 @@ export function tableOptions(data: Recipe['data'], classes?: readonly string[]):
 
 /** The recipe's tokenizer: read, or learned from the training texts alone. */
 export async function textInputsOf(recipe: Recipe, train: Texts): Promise<TextCollateOptions> {
-  const { tokenizer: wanted = {}, maxLength, padToMultipleOf } = recipe;
-  const tokenizer = await tokenizerOf(wanted, train);
+  const { tokenizer: wanted = {}, maxLength, padToMultipleOf, task } = recipe;
+  const tokenizer = await tokenizerOf(wanted, train, task === 'causal-lm');
   return { tokenizer, maxLength, padToMultipleOf };
 }
 
-async function tokenizerOf(options: NonNullable<Recipe['tokenizer']>, train: Texts): Promise<Tokenizer> {
+async function tokenizerOf(
+  options: NonNullable<Recipe['tokenizer']>,
+  train: Texts,
+  causal: boolean,
+): Promise<Tokenizer> {
   const { path, train: kind = 'wordpiece', vocabSize = 8000, minFrequency, lowercase, chineseCharacters } = options;
   if (path !== undefined) return loadTokenizer(path, { lowercase, chineseCharacters });
+  if (kind === 'char') {
+    if (chineseCharacters !== undefined)
+      throw new ConfigError('RECIPE_INVALID', 'tokenizer.chineseCharacters does not fit train: char', {
+        field: 'tokenizer.chineseCharacters',
+        got: chineseCharacters,
+        hint: 'leave it out: every character is a token of its own',
+      });
+    const specialTokens = causal ? causalSpecialTokens : bertSpecialTokens;
+    return trainCharacters(corpus(train), { vocabSize, minFrequency, lowercase, specialTokens });
+  }
   const learn = { vocabSize, minFrequency, lowercase, chineseCharacters };
   return kind === 'bpe'
     ? trainBpe(corpus(train), { ...learn, specialTokens: ['<pad>', '<|endoftext|>'] })

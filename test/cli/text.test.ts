@@ -75,6 +75,12 @@ describe('texts', () => {
       'review',
     ]);
     expect(table.stderr).toContain('BPE of ');
+    const causal = ['--kind', 'char', '--causal', '--out', out, '--json'];
+    const characters = JSON.parse((await cambium(['tokenizer', corpus, ...causal])).stdout);
+    // Line ends among them.
+    expect(characters).toMatchObject({ kind: 'characters', vocabSize: 3 + new Set('the cat, s"\n中国').size });
+    const wrong = await cambium(['tokenizer', corpus, '--causal', '--out', out]);
+    expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining('--causal')]);
     const missing = await cambium(['tokenizer', corpus]);
     expect([missing.code, missing.stderr]).toEqual([2, expect.stringContaining('--out')]);
   });

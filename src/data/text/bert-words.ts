@@ -22,7 +22,8 @@ const PUNCTUATION = /[\p{P}!-/:-@[-`{-~]/u;
 const SPLIT_PUNCTUATION = /[\p{P}!-/:-@[-`{-~]|[^\p{P}!-/:-@[-`{-~]+/gu;
 const MARKS = /\p{Mn}/gu;
 const DROPPED = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\ufffd]/u;
-const SPACE = /\s/;
+// Not `\s`, which has U+FEFF and lacks U+0085.
+const SPACE = /\p{White_Space}/u;
 
 /** CJK ideographs; not kana, not Hangul, which are written in words or alphabets. */
 export const CHINESE_PATTERN =
@@ -110,12 +111,12 @@ export class BertWords {
   split(chunk: string): string[] {
     let word = chunk;
     if (this.#strip) word = word.normalize('NFD').replace(MARKS, '');
-    if (this.#lower) word = lower(word);
+    if (this.#lower) word = lowercase(word);
     if (word === '') return [];
     return PUNCTUATION.test(word) ? (word.match(SPLIT_PUNCTUATION) ?? []) : [word];
   }
 }
 
-// Character by character: a whole word's lower case has another sigma at its end, which the vocabularies do not.
-const lower = (word: string): string =>
+/** Character by character, as Rust's: a whole word's lower case has another sigma at its end, which vocabularies do not. */
+export const lowercase = (word: string): string =>
   word.includes('\u03a3') ? Array.from(word, (c) => c.toLowerCase()).join('') : word.toLowerCase();

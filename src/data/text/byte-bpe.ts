@@ -1,7 +1,11 @@
 /** Byte-level BPE (Radford et al. 2019): the bytes of a word, merged pair by pair in the order the merges were learned. */
 
-/** GPT-2's words: contractions, letters, digits or signs with the blank before them, other white space. */
-export const GPT2_WORDS = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
+/**
+ * GPT-2's words: contractions, letters, digits or signs with the blank before them, other white space. White space is
+ * Unicode's property, as in the Rust library; JavaScript's `\s` has U+FEFF besides, and lacks U+0085.
+ */
+export const GPT2_WORDS =
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
 
 /** The 256 bytes as printable characters, GPT-2's table. */
 export const byteCharacters: readonly string[] = (() => {

@@ -1,12 +1,12 @@
 /**
- * The two commonest pipelines from text to ids, BERT's WordPiece and GPT-2's byte-level BPE, made for speed. Words are few
- * and texts are many, so both remember the ids of what they met. BERT's follows the Rust library where the JavaScript one
- * does not: characters beyond the basic plane, and the final sigma.
+ * The commonest pipelines from text to ids, BERT's WordPiece, GPT-2's byte-level BPE and characters, made for speed. Words
+ * are few and texts are many, so the first two remember the ids of what they met. All follow the Rust library where the
+ * JavaScript one does not: characters beyond the basic plane, and the final sigma.
  */
-import { BertWords } from './bert-words.ts';
+import { BertWords, lowercase } from './bert-words.ts';
 import { ByteBpe, GPT2_WORDS, LONGEST_WORD } from './byte-bpe.ts';
 import type { AddedToken, JsonObject, TokenizerFile } from './tokenizer-json.ts';
-import { CHINESE_SOURCE } from './tokenizer-parts.ts';
+import { CHARACTER_SOURCE, CHINESE_SOURCE } from './tokenizer-parts.ts';
 import { WordPieceModel } from './wordpiece.ts';
 
 /** Ids of a text without special tokens of its own. */
@@ -42,7 +42,8 @@ export function bertSplit({ json, kind, model, vocab, added, unkToken }: Tokeniz
 
 /** GPT-2's pipeline, with Chinese characters cut off first where the file says so. `library` takes very long words. */
 export function byteLevelSplit({ json, kind, model, vocab, added }: TokenizerFile, library: Split): Split | undefined {
-  if (kind !== 'BPE' || (json.normalizer ?? null) !== null) return undefined;
+  const normalizer = json.normalizer as JsonObject | null | undefined;
+  if (kind !== 'BPE' || (normalizer && normalizer.type !== 'Lowercase')) return undefined;
   let pre = json.pre_tokenizer as JsonObject | null | undefined;
   let chinese: RegExp | undefined;
   if (pre?.type === 'Sequence' && Array.isArray(pre.pretokenizers) && pre.pretokenizers.length === 2) {
@@ -61,9 +62,31 @@ export function byteLevelSplit({ json, kind, model, vocab, added }: TokenizerFil
   const bpe = ByteBpe.from(vocab, pairs);
   if (!bpe) return undefined;
   const word = remembering((text) => (text.length > LONGEST_WORD ? library(text) : bpe.ids(text)));
-  return aroundAdded(added, vocab, (text, out) => {
+  return aroundAdded(added, vocab, (written, out) => {
+    const text = normalizer ? lowercase(written) : written;
     for (const part of chinese ? text.split(chinese) : [text])
       for (const match of part.match(GPT2_WORDS) ?? []) append(out, word(match));
+  });
+}
+
+/** Characters as `characterJson` writes them. Where a reader has added merges, the library runs them. */
+export function characterSplit({ json, kind, model, vocab, added, unkToken }: TokenizerFile): Split | undefined {
+  const normalizer = json.normalizer as JsonObject | null | undefined;
+  const pre = json.pre_tokenizer as JsonObject | null | undefined;
+  const { Regex: source } = (pre?.pattern ?? {}) as JsonObject;
+  if (kind !== 'BPE' || pre?.type !== 'Split' || pre.behavior !== 'Isolated' || source !== CHARACTER_SOURCE)
+    return undefined;
+  if ((normalizer && normalizer.type !== 'Lowercase') || (model.merges as unknown[]).length > 0) return undefined;
+  if (model.byte_fallback || model.continuing_subword_prefix || model.end_of_word_suffix) return undefined;
+  const unknown = unkToken === null ? undefined : vocab.get(unkToken);
+  const lower = normalizer?.type === 'Lowercase';
+  return aroundAdded(added, vocab, (text, out) => {
+    let last: number | undefined;
+    for (const character of lower ? lowercase(text) : text) {
+      const id = vocab.get(character) ?? unknown;
+      if (id !== undefined && !(model.fuse_unk && id === unknown && last === unknown)) out.push(id);
+      last = id;
+    }
   });
 }
 

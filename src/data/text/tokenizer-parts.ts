@@ -1,4 +1,4 @@
-/** The two tokenizer.json every vocabulary of ours is written as: BERT's WordPiece, and byte-level BPE. */
+/** The tokenizer.json every vocabulary of ours is written as: BERT's WordPiece, byte-level BPE, or characters. */
 import type { Json } from '../../io/json.ts';
 import { type BertNormalizerOptions, CHINESE_PATTERN } from './bert-words.ts';
 import type { SpecialRole } from './special-tokens.ts';
@@ -132,6 +132,45 @@ export function byteLevelJson(
       ignore_merges: false,
       vocab: plainObject(ids),
       merges: [...merges],
+    },
+  };
+}
+
+// Any character, line ends too, in the expressions of JavaScript and of the Rust library alike.
+export const CHARACTER_SOURCE = '[\\s\\S]';
+
+export interface CharacterOptions {
+  readonly specialTokens: readonly string[];
+  /** Which of them stands for what the vocabulary lacks. */
+  readonly unknown: string;
+  readonly lowercase: boolean;
+}
+
+/** Characters: BPE without a merge, which every reader of the format knows. Framed as BERT where there are its special tokens. */
+export function characterJson(
+  vocab: ReadonlyMap<string, number>,
+  { specialTokens, unknown, lowercase }: CharacterOptions,
+): JsonObject {
+  return {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: specialTokens.map((content) => addedToken(vocab.get(content) as number, content)),
+    normalizer: lowercase ? { type: 'Lowercase' } : null,
+    pre_tokenizer: { type: 'Split', pattern: { Regex: CHARACTER_SOURCE }, behavior: 'Isolated', invert: false },
+    post_processor: frameOf(vocab, {}),
+    decoder: { type: 'Fuse' },
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: unknown,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: false,
+      vocab: plainObject(vocab),
+      merges: [],
     },
   };
 }

@@ -7,7 +7,15 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
 import type { CambiumError } from '../../base/errors.ts';
 import { BertWords } from './bert-words.ts';
-import { loadTokenizer, saveTokenizer, Tokenizer, trainBpe, trainWordPiece } from './index.ts';
+import {
+  causalSpecialTokens,
+  loadTokenizer,
+  saveTokenizer,
+  Tokenizer,
+  trainBpe,
+  trainCharacters,
+  trainWordPiece,
+} from './index.ts';
 import { bertJson } from './tokenizer-parts.ts';
 
 const words = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'the', 'cat', 'sat', '##s', '中', '国', 'ab', '##c', '.'];
@@ -204,6 +212,26 @@ describe('learning a vocabulary', () => {
     const joined = await trainBpe(['中国中国中国', '中国中国'], { vocabSize: 300, chineseCharacters: false });
     expect(joined.tokenize('中国')).toHaveLength(1);
     await expect(trainBpe(corpus, { vocabSize: 200 })).rejects.toMatchObject({ code: 'VOCAB_TOO_SMALL' });
+  });
+  test('characters: line ends and Chinese come back as they were, the rare are unknown', async () => {
+    const text = 'First Citizen:\n  天天向上！\r\n\t😀 ok\n';
+    const causal = await trainCharacters([text], { specialTokens: causalSpecialTokens });
+    expect(causal.decode(causal.encode(text).inputIds)).toBe(text);
+    expect(causal.vocabSize).toBe(3 + new Set(text).size);
+    expect(causal.specialTokens).toMatchObject({ pad: { id: 0 }, unk: { id: 1 }, eos: { token: '<|endoftext|>' } });
+    expect(causal.tokenize('天q')).toEqual(['天', '<unk>']);
+    const classifier = await trainCharacters(['天天 aab\ud83d', 'a'], { vocabSize: 7, lowercase: true });
+    expect([...classifier.vocab.keys()]).toEqual(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'a', '天']);
+    expect([...classifier.encode('天A', { pair: 'b' }).inputIds]).toEqual([2, 6, 5, 3, 1, 3]);
+    expect((await trainCharacters(corpus, { minFrequency: 6 })).tokenToId('人')).toBeUndefined();
+    await expect(trainCharacters([''])).rejects.toMatchObject({ code: 'CORPUS_EMPTY' });
+    await expect(trainCharacters(corpus, { specialTokens: ['[PAD]'] })).rejects.toMatchObject({
+      code: 'OPTION_INVALID',
+    });
+    const path = join(dir, 'characters');
+    await mkdir(path);
+    await saveTokenizer(path, causal);
+    expect((await loadTokenizer(path)).ids(text)).toEqual(causal.ids(text));
   });
   test('it is saved for transformers', async () => {
     const path = join(dir, 'trained');

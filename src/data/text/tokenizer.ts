@@ -7,7 +7,7 @@ import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import { ArgumentError, DataError, escapeControls, printable } from '../../base/errors.ts';
 import type { Json } from '../../io/json.ts';
 import { type Encoding, padEncodings, type TokenBatch } from './encoding.ts';
-import { bertSplit, byteLevelSplit, type Split } from './pipelines.ts';
+import { bertSplit, byteLevelSplit, characterSplit, type Split } from './pipelines.ts';
 import { findSpecialTokens, type SpecialRole, type SpecialTokens, type TokenizerConfig } from './special-tokens.ts';
 import { checkTokenizerJson, type JsonObject, type TokenizerFile } from './tokenizer-json.ts';
 
@@ -87,7 +87,7 @@ export class Tokenizer {
       this.#frames = { single: this.#frame(false, true), pair: this.#frame(true, true) };
       this.#plain = { single: this.#frame(false, false), pair: this.#frame(true, false) };
       const library = this.#librarySplit();
-      this.#split = bertSplit(checked) ?? byteLevelSplit(checked, library) ?? library;
+      this.#split = bertSplit(checked) ?? characterSplit(checked) ?? byteLevelSplit(checked, library) ?? library;
       // Anything the library cannot do shows here, not in the middle of a data set.
       this.#split('a Z0.\u00e9 \u4e2d');
     } catch (cause) {

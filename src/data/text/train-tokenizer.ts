@@ -1,10 +1,10 @@
-/** Learns a vocabulary from a corpus: WordPiece with BERT's words, or byte-level BPE with GPT-2's. */
+/** Learns a vocabulary from a corpus: WordPiece with BERT's words, byte-level BPE with GPT-2's, or single characters. */
 import { ArgumentError, printable } from '../../base/errors.ts';
-import { type BertNormalizerOptions, BertWords, CHINESE_PATTERN } from './bert-words.ts';
+import { type BertNormalizerOptions, BertWords, CHINESE_PATTERN, lowercase as lower } from './bert-words.ts';
 import { learnMerges } from './bpe-merges.ts';
 import { byteCharacters, GPT2_WORDS } from './byte-bpe.ts';
 import { Tokenizer } from './tokenizer.ts';
-import { bertJson, byteLevelJson } from './tokenizer-parts.ts';
+import { bertJson, byteLevelJson, characterJson } from './tokenizer-parts.ts';
 import { type Corpus, countWords } from './word-counts.ts';
 
 export interface TrainTokenizerOptions {
@@ -26,6 +26,20 @@ export interface TrainWordPieceOptions extends TrainTokenizerOptions {
 }
 
 export const bertSpecialTokens: readonly string[] = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
+
+/** Of a causal language model that may meet what its vocabulary lacks. */
+export const causalSpecialTokens: readonly string[] = ['<pad>', '<unk>', '<|endoftext|>'];
+
+export interface TrainCharactersOptions {
+  /** Tokens in all, special ones included; every character of the corpus unless told. */
+  readonly vocabSize?: number;
+  /** A rarer character is unknown; 1 unless told. */
+  readonly minFrequency?: number;
+  /** The first ids, in this order; [UNK] or <unk> must be one. BERT's five unless told. */
+  readonly specialTokens?: readonly string[];
+  /** Default false. */
+  readonly lowercase?: boolean;
+}
 
 /**
  * A WordPiece vocabulary by pair frequency, as Hugging Face's WordPieceTrainer learns it. Where `vocabSize` does not hold
@@ -107,7 +121,7 @@ export async function trainBpe(corpus: Corpus, options: TrainTokenizerOptions): 
   const chinese = new RegExp(`(${CHINESE_PATTERN})`, 'u');
   const plain = withoutSpecial(specialTokens);
   const split = (text: string): string[] =>
-    plain(lowercase ? text.toLowerCase() : text)
+    plain(lowercase ? lower(text) : text)
       .flatMap((part) => (chineseCharacters ? part.split(chinese) : [part]))
       .flatMap((part) => part.match(GPT2_WORDS) ?? []);
   const counts = await countWords(corpus, split);
@@ -123,6 +137,37 @@ export async function trainBpe(corpus: Corpus, options: TrainTokenizerOptions): 
   const vocab = Object.fromEntries(learned.symbols.map((symbol, id) => [symbol, id]));
   const merges = learned.merges.map(([a, b]) => `${a} ${b}`);
   return new Tokenizer(byteLevelJson(vocab, merges, { chineseCharacters, specialTokens, lowercase }));
+}
+
+/**
+ * Every character (code point) a token, in the order of code points, white space and line ends among them: what is known is
+ * decoded as it was written. With BERT's special tokens texts are framed for classification; `causalSpecialTokens` frame nothing.
+ * @throws ArgumentError for options out of range, special tokens without an unknown one, and an empty corpus.
+ */
+export async function trainCharacters(corpus: Corpus, options: TrainCharactersOptions = {}): Promise<Tokenizer> {
+  const { vocabSize = 2 ** 24, minFrequency = 1, specialTokens = bertSpecialTokens, lowercase = false } = options;
+  checkOptions(vocabSize, minFrequency, specialTokens);
+  const unknown = ['[UNK]', '<unk>'].find((token) => specialTokens.includes(token));
+  if (unknown === undefined)
+    throw new ArgumentError('OPTION_INVALID', 'specialTokens: characters need [UNK] or <unk> for what is not known', {
+      field: 'specialTokens',
+      expected: '[UNK] or <unk> among them',
+      got: specialTokens,
+    });
+  const plain = withoutSpecial(specialTokens);
+  // Half of a surrogate pair is no character, and no file can hold it.
+  const counts = await countWords(corpus, (text) =>
+    plain(text).flatMap((part) => Array.from(lowercase ? lower(part) : part).filter((c) => !/\p{Cs}/u.test(c))),
+  );
+  const found = [...counts].filter(([c, count]) => count >= minFrequency && !specialTokens.includes(c));
+  const point = (c: string): number => c.codePointAt(0) as number;
+  const kept = found
+    .sort(([a, m], [b, n]) => n - m || point(a) - point(b))
+    .slice(0, vocabSize - specialTokens.length)
+    .map(([c]) => c)
+    .sort((a, b) => point(a) - point(b));
+  const vocab = new Map([...specialTokens, ...kept].map((token, id) => [token, id]));
+  return new Tokenizer(characterJson(vocab, { specialTokens, unknown, lowercase }));
 }
 
 function checkOptions(vocabSize: number, minFrequency: number, specialTokens: readonly string[]): void {
