@@ -117,12 +117,15 @@ Ctrl-C saves a checkpoint; the same command again goes on from there.`,
 
   recipeCommand(command('plan'))
     .description('parameters, work and peak memory of a recipe, before anything runs')
+    .option('--model <name>', 'compare models in the place of its own; may be repeated', collect, [])
+    .option('--time <steps>', 'with --model: time each by so many steps', positive('--time'))
     .addHelpText(
       'after',
       `
 Examples:
   cambium plan vgg16-mnist-tutorial
-  cambium plan vgg16-mnist --set batchSize=256 --json`,
+  cambium plan vgg16-mnist --set batchSize=256 --json
+  cambium plan vgg16-mnist --model vgg16_bn --model resnet18 --model mnist-cnn --time 10`,
     )
     .action(async (recipe: string, options: PlanCommandOptions) => {
       const { planCommand } = await import('./plan.ts');

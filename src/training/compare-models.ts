@@ -43,6 +43,12 @@ export async function compareModels(
   if (models.length === 0)
     throw new ArgumentError('OPTION_INVALID', 'models: expected at least one name', { field: 'models' });
   for (const name of models) modelEntry(name);
+  const told = new Set<string>();
+  const once: DataRequest = {
+    ...request,
+    // The data are read for each model; what there is to say of them is said once.
+    notify: (text) => (told.has(text) ? undefined : (told.add(text), request.notify?.(text))),
+  };
   const rows: (ModelCost | ModelMisfit)[] = [];
   for (const name of models) {
     // Options and weights are those of the recipe's own model.
@@ -51,8 +57,8 @@ export async function compareModels(
       ? recipe
       : { ...recipe, model: { name }, init: null, lora: undefined, freeze: [], unfreeze: [] };
     try {
-      const plan = await planRecipe(candidate, request);
-      const profile = steps === undefined ? undefined : await profileRecipe(candidate, { ...request, steps });
+      const plan = await planRecipe(candidate, once);
+      const profile = steps === undefined ? undefined : await profileRecipe(candidate, { ...once, steps });
       rows.push({
         name,
         parameters: plan.parameters,
