@@ -2,21 +2,18 @@
 import { Option } from 'commander';
 import type { DataCommandOptions } from './data.ts';
 import { positive } from './option-values.ts';
-import type { CommonOptions, MakeCommand } from './options.ts';
+import { type CommonOptions, type MakeCommand, tableOptions } from './options.ts';
 import type { TokenizerCommandOptions } from './tokenizer.ts';
 
 /** @param command makes a command with the options all have. */
 export function addDataCommands(command: MakeCommand): void {
-  command('data')
+  tableOptions(command('data'), { of: 'of a table', unlessTold: 'text and label unless told' })
     .description('show a data set: counts, statistics, duplicates, suspect labels, samples')
     .argument(
       '<data>',
       'mnist, digits, phrases, a text set by name, a table of texts, or a folder with one subdirectory a class',
     )
     .option('--data-dir <dir>', 'where the files of a set are')
-    .option('--text-column <column>', 'of a table: its name, or its position from 0; "text" unless told')
-    .option('--pair-column <column>', 'of a table: second texts')
-    .option('--label-column <column>', 'of a table; "label" unless told')
     .option('--out <file>', 'write the card as JSON to this file too')
     .option('--limit <n>', 'look at the first n samples of each part', positive('--limit'))
     .addHelpText(
@@ -34,7 +31,7 @@ Examples:
       await dataCommand(name, options);
     });
 
-  command('tokenizer')
+  tableOptions(command('tokenizer'), { of: 'of a table', unlessTold: 'text unless told', columns: ['text'] })
     .description('learn a vocabulary from texts, saved as tokenizer.json')
     .argument('<file...>', 'plain texts (.txt), or tables (.csv, .tsv, .jsonl, .parquet); .gz too')
     .requiredOption('--out <dir>', 'folder to write to')
@@ -51,7 +48,6 @@ Examples:
     )
     .option('--cased', 'keep capitals and accents (bpe and char always do)')
     .option('--causal', 'char: special tokens of a causal language model, not of a classifier (bpe always has them)')
-    .option('--text-column <column>', 'of a table: its name, or its position from 0; "text" unless told')
     .addHelpText(
       'after',
       `

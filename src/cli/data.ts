@@ -7,20 +7,20 @@ import {
   type Dataset,
   dataCard,
   digits,
+  imageArchive,
   imageFolder,
-  loadMnist,
   take,
   textCard,
   textCardText,
   textSetNames,
 } from '../data/index.ts';
 import { exists, writeJson } from '../io/index.ts';
-import type { Images } from '../training/data-source.ts';
-import type { ColumnOptions, CommonOptions } from './options.ts';
+import { type Images, isArchive, mnistOrDigits } from '../training/data-source.ts';
+import type { CommonOptions, TableFlags } from './options.ts';
 import { note, print, printJson } from './output.ts';
-import { textParts } from './text.ts';
+import { placeIn, textParts } from './text.ts';
 
-export interface DataCommandOptions extends CommonOptions, ColumnOptions {
+export interface DataCommandOptions extends CommonOptions, TableFlags {
   dataDir?: string;
   out?: string;
   limit?: number;
@@ -40,9 +40,8 @@ export async function dataCommand(name: string, options: DataCommandOptions): Pr
     if (out !== undefined) await note(`written: ${out}`);
     return;
   }
-  const parts = await partsOf(name, options);
-  const capped = capAll(parts, limit);
-  const card = await dataCard(name, capped);
+  const { title = name, parts } = await partsOf(name, options);
+  const card = await dataCard(title, capAll(parts, limit));
   if (out !== undefined) await writeJson(out, card);
   if (options.json) return printJson(card);
   await print(cardText(card, { columns: process.stdout.columns ?? 80 }));
@@ -54,27 +53,43 @@ const capAll = <S>(parts: Record<string, Dataset<S>>, limit: number | undefined)
     Object.entries(parts).map(([part, dataset]) => [part, limit === undefined ? dataset : take(dataset, limit)]),
   );
 
-async function partsOf(name: string, { dataDir }: DataCommandOptions): Promise<Record<string, Images>> {
-  if (name === 'digits') return { train: digits({ split: 'train' }), test: digits({ split: 'test' }) };
-  if (name === 'mnist')
-    return { train: await loadMnist({ split: 'train', dataDir }), test: await loadMnist({ split: 'test', dataDir }) };
-  const folder = dataDir ?? name;
-  if (!(await isFolder(folder))) {
+interface Pictures {
+  /** Where it is not the name that was given. */
+  readonly title?: string;
+  readonly parts: Record<string, Images>;
+}
+
+async function partsOf(name: string, { dataDir }: DataCommandOptions): Promise<Pictures> {
+  if (name === 'digits') return { parts: { train: digits({ split: 'train' }), test: digits({ split: 'test' }) } };
+  if (name === 'mnist') {
+    const { name: title, train, test } = await mnistOrDigits(dataDir, { notify: note });
+    return { title, parts: { train, test } };
+  }
+  const path = await placeIn(dataDir, name);
+  if (isArchive(path)) return { parts: await archiveParts(path) };
+  if (!(await isFolder(path))) {
     const near = nearest(name, ['mnist', 'digits', 'phrases', ...textSetNames]);
     throw new ConfigError('DATA_UNKNOWN', `there is no data set ${printable(name)}`, {
       field: 'data',
       got: name,
-      expected: 'mnist, digits, phrases, a text set, a table or a folder',
+      expected: 'mnist, digits, phrases, a text set, a table, a folder or a .tar',
       hint:
         near === undefined
-          ? `give mnist, digits, phrases, ${textSetNames.join(', ')}, a .csv, .tsv, .jsonl or .parquet file, or a folder with one subdirectory a class`
+          ? `give mnist, digits, phrases, ${textSetNames.join(', ')}, a .csv, .tsv, .jsonl or .parquet file, or a folder or .tar with one subdirectory a class`
           : `did you mean ${near}?`,
     });
   }
   const inParts: Record<string, Images> = {};
   for (const part of ['train', 'validation', 'val', 'test'])
-    if (await isFolder(`${folder}/${part}`)) inParts[part] = await imageFolder(`${folder}/${part}`, { name: part });
-  return Object.keys(inParts).length > 0 ? inParts : { all: await imageFolder(folder) };
+    if (await isFolder(`${path}/${part}`)) inParts[part] = await imageFolder(`${path}/${part}`, { name: part });
+  return { parts: Object.keys(inParts).length > 0 ? inParts : { all: await imageFolder(path) } };
+}
+
+/** The parts of a .tar or .tar.gz have the classes of the first. */
+async function archiveParts(path: string): Promise<Record<string, Images>> {
+  const archive = await imageArchive(path);
+  const classes = archive.classes();
+  return Object.fromEntries(archive.parts.map((part) => [part || 'all', archive.dataset(part, { classes })]));
 }
 
 async function isFolder(path: string): Promise<boolean> {

@@ -7,17 +7,17 @@ import { measuresText, percent } from '../training/progress.ts';
 import { makeReport } from '../training/run-report.ts';
 import type { PartOptions } from './options.ts';
 import { note, print, printJson } from './output.ts';
-import { columnsOf } from './text.ts';
+import { tableOptionsOf } from './table-options.ts';
 
 export type EvaluateCommandOptions = PartOptions;
 
 /** Which samples, as options say it. */
-export const partRequest = ({ split, limit, dataDir, file, ...columns }: PartOptions): PartRequest => ({
+export const partRequest = ({ split, limit, dataDir, file, ...flags }: PartOptions): PartRequest => ({
   split,
   limit,
   dataDir,
   file,
-  ...columnsOf(columns),
+  ...tableOptionsOf(flags),
   notify: note,
 });
 

@@ -58,7 +58,7 @@ export async function main(args: readonly string[]): Promise<void> {
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return;
     const failure = error instanceof CommanderError ? usageError(error, program, args) : error;
-    const flags = { json: args.includes('--json'), debug: args.includes('--debug') };
+    const flags = { json: args.includes('--json'), debug: args.includes('--debug'), command: args[0] };
     process.exitCode = await reportError(failure, flags);
     // Nothing may keep a failed command alive: no open handle, no queued native step.
     process.exit();

@@ -5,7 +5,7 @@ import type { ExportCommandOptions } from './export.ts';
 import type { FeaturesCommandOptions } from './features.ts';
 import type { GenerateCommandOptions } from './generate.ts';
 import { number, positive } from './option-values.ts';
-import { collect, type MakeCommand, partOptions } from './options.ts';
+import { collect, type MakeCommand, partOptions, tableOptions } from './options.ts';
 import type { PredictCommandOptions } from './predict.ts';
 
 /** @param command makes a command with the options all have. */
@@ -25,13 +25,11 @@ Examples:
       await evaluateCommand(dir, options);
     });
 
-  command('predict')
+  tableOptions(command('predict'), { of: 'of a table', unlessTold: 'text unless told', columns: ['text', 'pair'] })
     .description('label pictures or texts with a trained model')
     .argument('<dir>', 'run or model folder')
     .argument('[file...]', 'pictures (PNG, JPEG, WebP, GIF, TIFF, AVIF of any size), or tables and .txt files of texts')
     .option('--text <text>', 'a text to label; may be repeated', collect, [])
-    .option('--text-column <column>', 'of a table: its name, or its position from 0; "text" unless told')
-    .option('--pair-column <column>', 'of a table: second texts')
     .option('--top <n>', 'how many classes to print', positive('--top'))
     .option('--invert', 'exchange dark and light first')
     .addHelpText(

@@ -1,5 +1,6 @@
 /** What the command line prints: results on stdout, words for people on stderr, errors as one line and a hint. */
 import { CambiumError, type ErrorDetails } from '../base/errors.ts';
+import { hintOf } from './hints.ts';
 
 /** Writes a result to stdout; resolves when it is out, so that exiting afterwards cuts nothing off. */
 export const print = (text: string): Promise<void> => write(process.stdout, text.endsWith('\n') ? text : `${text}\n`);
@@ -43,14 +44,24 @@ class MemoryFailure extends CambiumError {
 }
 
 /** Prints an error and returns the exit code that goes with it. */
-export async function reportError(error: unknown, { json = false, debug = false } = {}): Promise<number> {
+export async function reportError(
+  error: unknown,
+  { json = false, debug = false, command }: { json?: boolean; debug?: boolean; command?: string | undefined } = {},
+): Promise<number> {
   const failure = asCambiumError(error);
+  const hint = hintOf(failure, command);
   const [first, ...rest] = failure.message.split('\n');
-  const lines = [`cambium: ${first}`, ...rest, ...(failure.hint ? [`  hint: ${failure.hint}`] : [])];
+  const lines = [`cambium: ${first}`, ...rest, ...(hint ? [`  hint: ${hint}`] : [])];
   await note(lines.join('\n'));
   if (debug) await note(stackOf(failure));
   if (json)
-    await printJson({ error: { code: failure.code, message: failure.message, ...plainDetails(failure.details) } });
+    await printJson({
+      error: {
+        code: failure.code,
+        message: failure.message,
+        ...plainDetails({ ...failure.details, ...(hint && { hint }) }),
+      },
+    });
   return failure.exitCode;
 }
 

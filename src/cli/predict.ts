@@ -16,16 +16,15 @@ import {
   type LoadedTextModel,
   loadModelFolder,
 } from '../training/model-folder.ts';
-import type { CommonOptions } from './options.ts';
+import type { CommonOptions, TableFlags } from './options.ts';
 import { asCambiumError, note, print, printJson } from './output.ts';
-import { columnsOf, predictTexts } from './text.ts';
+import { tableOptionsOf } from './table-options.ts';
+import { predictTexts } from './text.ts';
 
-export interface PredictCommandOptions extends CommonOptions {
+export interface PredictCommandOptions extends CommonOptions, Omit<TableFlags, 'labelColumn'> {
   top?: number;
   invert?: boolean;
   text: string[];
-  textColumn?: string;
-  pairColumn?: string;
 }
 
 export async function predictCommand(
@@ -68,7 +67,7 @@ async function predictTextCommand(
   const given = text.map((words) => ({ text: words }));
   const sources = [
     ...(given.length > 0 ? [given] : []),
-    ...files.map((file) => readTextSamples(file, columnsOf(options))),
+    ...files.map((file) => readTextSamples(file, tableOptionsOf(options))),
   ];
   for (const source of sources)
     for await (const { answers, ...sample } of predictTexts(loaded, source, top)) {

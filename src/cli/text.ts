@@ -1,6 +1,6 @@
 /** What the commands do with texts: data sets by name or file, columns as options, texts to label. */
+import { join } from 'node:path';
 import {
-  type Column,
   type Dataset,
   formatOf,
   loadTextSet,
@@ -8,37 +8,35 @@ import {
   readTextDataset,
   type TextSample,
   type TextSetName,
-  type TextTableOptions,
   textSetNames,
 } from '../data/index.ts';
+import { exists } from '../io/index.ts';
 import type { Answers } from '../tasks/index.ts';
 import type { LoadedTextModel } from '../training/model-folder.ts';
-import type { ColumnOptions } from './options.ts';
-
-/** `--text-column 0` is a position, anything else a name. */
-export const columnOf = (option: string | undefined): Column | undefined =>
-  option !== undefined && /^\d+$/.test(option) ? Number(option) : option;
-
-export const columnsOf = ({ textColumn, pairColumn, labelColumn }: ColumnOptions): TextTableOptions => ({
-  ...(textColumn !== undefined && { textColumn: columnOf(textColumn) }),
-  ...(pairColumn !== undefined && { pairColumn: columnOf(pairColumn) }),
-  ...(labelColumn !== undefined && { labelColumn: columnOf(labelColumn) }),
-});
+import type { TableFlags } from './options.ts';
+import { tableOptionsOf } from './table-options.ts';
 
 const isSet = (name: string): name is TextSetName => (textSetNames as readonly string[]).includes(name);
 
 /** Parts of a text set by name, or of a table file; undefined where `name` is neither. */
 export async function textParts(
   name: string,
-  { dataDir, ...columns }: ColumnOptions & { dataDir?: string },
+  { dataDir, ...flags }: TableFlags & { dataDir?: string },
 ): Promise<Record<string, Dataset<TextSample>> | undefined> {
   if (name === 'phrases') return { train: phrases({ split: 'train' }), test: phrases({ split: 'test' }) };
   if (isSet(name)) {
     const { train, validation, test } = await loadTextSet(name, dataDir ?? name);
     return { train, ...(validation && { validation }), ...(test && { test }) };
   }
-  if (!isTable(name)) return undefined;
-  return { all: await readTextDataset(name, columnsOf(columns)) };
+  if (flags.format === undefined && !isTable(name)) return undefined;
+  return { all: await readTextDataset(await placeIn(dataDir, name), tableOptionsOf(flags)) };
+}
+
+/** A file or folder as it was named, or under the data folder, as those that recipes name. */
+export async function placeIn(dataDir: string | undefined, name: string): Promise<string> {
+  if (dataDir === undefined || (await exists(name))) return name;
+  const under = join(dataDir, name);
+  return (await exists(under)) ? under : name;
 }
 
 export function isTable(name: string): boolean {

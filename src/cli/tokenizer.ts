@@ -8,27 +8,27 @@ import {
   readTextChunks,
   readTexts,
   saveTokenizer,
+  type TextTableOptions,
   trainBpe,
   trainCharacters,
   trainWordPiece,
 } from '../data/index.ts';
 import { ioError } from '../io/index.ts';
-import type { CommonOptions } from './options.ts';
+import type { CommonOptions, TableFlags } from './options.ts';
 import { note, printJson } from './output.ts';
-import { columnOf } from './text.ts';
+import { tableOptionsOf } from './table-options.ts';
 
-export interface TokenizerCommandOptions extends CommonOptions {
+export interface TokenizerCommandOptions extends CommonOptions, Omit<TableFlags, 'pairColumn' | 'labelColumn'> {
   out: string;
   kind: 'wordpiece' | 'bpe' | 'char';
   causal?: boolean;
   vocabSize: number;
   minFrequency?: number;
   cased?: boolean;
-  textColumn?: string;
 }
 
 export async function tokenizerCommand(files: readonly string[], options: TokenizerCommandOptions): Promise<void> {
-  const { out, kind, vocabSize, minFrequency, cased = false, causal = false, textColumn, json = false } = options;
+  const { out, kind, vocabSize, minFrequency, cased = false, causal = false, json = false } = options;
   if (causal && kind === 'wordpiece')
     throw new ConfigError('OPTION_INVALID', '--causal does not fit --kind wordpiece', {
       field: '--causal',
@@ -41,7 +41,7 @@ export async function tokenizerCommand(files: readonly string[], options: Tokeni
   });
   const start = performance.now();
   const learn = { vocabSize, minFrequency, lowercase: kind === 'wordpiece' && !cased };
-  const corpus = textsOf(files, textColumn, kind === 'char');
+  const corpus = textsOf(files, tableOptionsOf(options), kind === 'char');
   const tokenizer = await (kind === 'char'
     ? trainCharacters(corpus, { ...learn, specialTokens: causal ? causalSpecialTokens : bertSpecialTokens })
     : kind === 'bpe'
@@ -63,19 +63,16 @@ export async function tokenizerCommand(files: readonly string[], options: Tokeni
 /** Lines of .txt files (or the whole of them, where line ends count), a column of others. */
 async function* textsOf(
   files: readonly string[],
-  column: string | undefined,
+  table: TextTableOptions,
   whole: boolean,
 ): AsyncGenerator<string, void, void> {
   for (const file of files) {
-    const lines = column === undefined && /\.txt(\.gz)?$/i.test(basename(file));
+    const lines = table.textColumn === undefined && table.format === undefined && /\.txt(\.gz)?$/i.test(basename(file));
     if (lines && whole) {
-      yield* readTextChunks(file);
+      yield* readTextChunks(file, { encoding: table.encoding });
       continue;
     }
     // No line of a plain text has columns.
-    yield* readTexts(
-      file,
-      lines ? { textColumn: 0, delimiter: '\u0001', quote: null } : { textColumn: columnOf(column) },
-    );
+    yield* readTexts(file, lines ? { ...table, textColumn: 0, delimiter: '\u0001', quote: null } : table);
   }
 }

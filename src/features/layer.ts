@@ -34,8 +34,13 @@ export function resolveLayer(model: Module, layer = `${INPUT_OF}head`): LayerPoi
     field: 'layer',
     got: layer,
     expected: paths.slice(1, 200),
-    hint: near ? `did you mean "${side === 'input' ? INPUT_OF : ''}${near}"?` : 'list them with summary(model)',
+    hint: near ? `did you mean "${side === 'input' ? INPUT_OF : ''}${near}"?` : namesOf(paths),
   });
+}
+
+function namesOf(paths: readonly string[]): string {
+  const named = paths.filter((path) => path !== '');
+  return `there are ${named.slice(0, 12).join(', ')}${named.length > 12 ? ` and ${named.length - 12} more` : ''}`;
 }
 
 function headOf(model: Module): string {
@@ -43,7 +48,7 @@ function headOf(model: Module): string {
   if (head !== undefined) return head;
   throw new UnsupportedError('HEAD_UNKNOWN', `${model.constructor.name} has no head of its own`, {
     field: 'layer',
-    hint: 'name a layer: its dotted path as summary(model) lists it',
+    hint: namesOf([...model.namedModules()].map(([path]) => path)),
   });
 }
 

@@ -1,5 +1,5 @@
 /** Models by name and options: what recipes, the command line and saved folders call. */
-import { ConfigError, nearest } from '../base/index.ts';
+import { ConfigError, nearest, ShapeError } from '../base/index.ts';
 import type { Module } from '../nn/index.ts';
 import { headsOption, splitHead } from './heads.ts';
 import { listModels, modelEntry } from './registry.ts';
@@ -36,10 +36,30 @@ export function createModel(
     });
   }
   const given = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined));
-  if (heads === undefined) return build({ ...entry.defaults, ...given });
+  if (heads === undefined) return built(build, entry.defaults, given);
   const sizes = headsOption(heads, given.numClasses);
   const numClasses = Object.values(sizes).reduce((a, b) => a + b);
-  const model = build({ ...entry.defaults, ...given, numClasses });
+  const model = built(build, entry.defaults, { ...given, numClasses });
   splitHead(model, sizes);
   return model;
+}
+
+type Options = Readonly<Record<string, unknown>>;
+
+/** What is too large for a tensor is the user's number, not the engine's failure. */
+function built(build: (options: Options) => Module, defaults: Options, given: Options): Module {
+  try {
+    return build({ ...defaults, ...given });
+  } catch (cause) {
+    if (!(cause instanceof ShapeError)) throw cause;
+    const size = (value: unknown): number => (typeof value === 'number' ? value : 0);
+    const [key, value] = Object.entries(given).reduce((a, b) => (size(b[1]) > size(a[1]) ? b : a), ['', 0]);
+    throw new ConfigError('MODEL_OPTION_INVALID', `model.${key} is ${String(value)}: ${cause.message}`, {
+      ...cause.details,
+      field: `model.${key}`,
+      got: value,
+      hint: 'choose a smaller model',
+      cause,
+    });
+  }
 }

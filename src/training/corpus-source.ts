@@ -85,12 +85,12 @@ async function readSet(
 }
 
 async function* readFile(corpus: Corpus, file: string): AsyncGenerator<string, void, void> {
-  const { textColumn, document, delimiter, encoding, header, format } = corpus;
+  const { textColumn, document, delimiter, quote, encoding, header, format } = corpus;
   if (document) return yield* pieces(file, encoding);
   const lines = textColumn === undefined && /\.txt(\.gz)?$/i.test(file);
   // No line of a plain text has columns.
   yield* readTexts(file, {
-    ...(lines ? { textColumn: 0, delimiter: '\u0001', quote: null } : { textColumn, delimiter, header, format }),
+    ...(lines ? { textColumn: 0, delimiter: '\u0001', quote: null } : { textColumn, delimiter, quote, header, format }),
     encoding,
   });
 }

@@ -130,36 +130,59 @@ async function loadParts(recipe: Recipe, { dataDir, notify, noStandIn, classes, 
   if (data.name === 'picture-table') return { recipe, ...(await loadPictureTable(recipe, dir, classes, heads)) };
   const withAttributes = (images: Images): Samples =>
     data.attributes ? (digitAttributes(images) as unknown as Samples) : images;
-  if (data.name === 'mnist') {
-    try {
-      if (dir === undefined) await checkReachable();
-      const [train, test] = [
-        await loadMnist({ split: 'train', dataDir: dir }),
-        await loadMnist({ split: 'test', dataDir: dir }),
-      ];
-      return { recipe, train: withAttributes(train), test: withAttributes(test) };
-    } catch (error) {
-      // A directory given by hand is an order; only a failed download has a stand-in.
-      if (!(error instanceof NetworkError) || dir !== undefined) throw error;
-      if (noStandIn)
-        throw new NetworkError(error.code, `the data are MNIST, which cannot be had: ${error.message}`, {
-          ...error.details,
-          field: '--data-dir',
-          hint: 'pass --data-dir DIR with the four MNIST .gz files',
-          cause: error,
-        });
-      await notify?.(
-        `MNIST is not in the cache and cannot be downloaded (${error.code}): using the built-in data set "digits" instead; ` +
-          'pass --data-dir DIR with the four MNIST .gz files to train on MNIST',
-      );
-    }
+  const sizes = data.digits ?? {};
+  const { name, train, test } =
+    data.name === 'mnist' ? await mnistOrDigits(dir, { sizes, notify, noStandIn }) : drawnDigits(sizes);
+  return { recipe: { ...recipe, data: { ...data, name } }, train: withAttributes(train), test: withAttributes(test) };
+}
+
+interface DigitParts {
+  readonly name: 'mnist' | 'digits';
+  readonly train: Images;
+  readonly test: Images;
+}
+
+const drawnDigits = ({ train, test }: { train?: number; test?: number }): DigitParts => ({
+  name: 'digits',
+  train: digits({ split: 'train', size: train }),
+  test: digits({ split: 'test', size: test }),
+});
+
+/**
+ * MNIST from a folder, the cache or a download; where none can be had, and no folder was named, the built-in digits.
+ * @throws IoError and DataError of a named folder; NetworkError where nothing may stand in.
+ */
+export async function mnistOrDigits(
+  dir: string | undefined,
+  {
+    sizes = {},
+    notify,
+    noStandIn,
+  }: Pick<DataRequest, 'notify' | 'noStandIn'> & { sizes?: { train?: number; test?: number } },
+): Promise<DigitParts> {
+  try {
+    if (dir === undefined) await checkReachable();
+    const [train, test] = [
+      await loadMnist({ split: 'train', dataDir: dir }),
+      await loadMnist({ split: 'test', dataDir: dir }),
+    ];
+    return { name: 'mnist', train, test };
+  } catch (error) {
+    // A directory given by hand is an order; only a failed download has a stand-in.
+    if (!(error instanceof NetworkError) || dir !== undefined) throw error;
+    if (noStandIn)
+      throw new NetworkError(error.code, `the data are MNIST, which cannot be had: ${error.message}`, {
+        ...error.details,
+        field: '--data-dir',
+        hint: 'pass --data-dir DIR with the four MNIST .gz files',
+        cause: error,
+      });
+    await notify?.(
+      `MNIST is not in the cache and cannot be downloaded (${error.code}): using the built-in data set "digits" instead; ` +
+        'pass --data-dir DIR with the four MNIST .gz files for MNIST itself',
+    );
+    return drawnDigits(sizes);
   }
-  const { train, test } = data.digits ?? {};
-  return {
-    recipe: { ...recipe, data: { ...data, name: 'digits' } },
-    train: withAttributes(digits({ split: 'train', size: train })),
-    test: withAttributes(digits({ split: 'test', size: test })),
-  };
 }
 
 /** A folder with train/ and test/ (and validation/ or val/) holds parts; any other is one set to be split. */
@@ -193,7 +216,7 @@ async function unlabelled({ data }: Recipe, dir: string | undefined): Promise<Sa
   });
 }
 
-const isArchive = (path: string): boolean => /\.(tar|tar\.gz|tgz)$/i.test(path);
+export const isArchive = (path: string): boolean => /\.(tar|tar\.gz|tgz)$/i.test(path);
 
 /** As a folder, out of a .tar or .tar.gz. */
 async function loadArchive(recipe: Recipe, path: string, classes?: readonly string[]): Promise<Parts> {

@@ -3,12 +3,12 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { ConfigError, printable } from '../base/errors.ts';
 import {
-  type Column,
   holdsMnist,
   type LabelSpec,
   readLabelledTexts,
   readTextDataset,
   readTextSamples,
+  type TextTableOptions,
   take,
   withClasses,
 } from '../data/index.ts';
@@ -22,17 +22,27 @@ import { labelsOfHeads } from './table-source.ts';
 import { tableOptions } from './text-source.ts';
 import type { LoadedTrunk } from './trunk-folder.ts';
 
-export interface PartRequest extends Pick<DataRequest, 'notify'> {
+/** Of `file`: those of training unless told. */
+const tableFields = [
+  'textColumn',
+  'pairColumn',
+  'labelColumn',
+  'format',
+  'encoding',
+  'delimiter',
+  'quote',
+  'header',
+] as const;
+type TableFields = Partial<Pick<TextTableOptions, (typeof tableFields)[number]>>;
+
+export interface PartRequest extends Pick<DataRequest, 'notify'>, TableFields {
   readonly split: 'train' | 'validation' | 'test';
   /** Other data: a folder with one subdirectory a class, or the files of MNIST or a text set. Those of training unless told. */
   readonly dataDir?: string | undefined;
   /** The first so many samples. */
   readonly limit?: number | undefined;
-  /** A table of texts; its columns are those of training unless told. */
+  /** A table of texts. */
   readonly file?: string | undefined;
-  readonly textColumn?: Column | undefined;
-  readonly pairColumn?: Column | undefined;
-  readonly labelColumn?: Column | undefined;
   /** Texts of `file` need no labels. */
   readonly unlabelled?: boolean;
 }
@@ -67,7 +77,7 @@ const classesOf = (loaded: LoadedModel | LoadedTrunk) =>
   'classes' in loaded && loaded.classes.length > 0 ? loaded.classes : undefined;
 
 async function textsIn(loaded: LoadedModel | LoadedTrunk, { data }: Recipe, request: PartRequest): Promise<Samples> {
-  const { limit, unlabelled = false, textColumn, pairColumn, labelColumn } = request;
+  const { limit, unlabelled = false, labelColumn } = request;
   const file = request.file as string;
   if (!('text' in loaded))
     throw new ConfigError('OPTION_INVALID', '--file is for models of texts', {
@@ -79,16 +89,16 @@ async function textsIn(loaded: LoadedModel | LoadedTrunk, { data }: Recipe, requ
   // Lines have no columns; a trunk that learned without labels needs none.
   const plain = /\.txt(\.gz)?$/i.test(file) || !heads;
   if (unlabelled && plain && labelColumn === undefined) return cap(await plainSamples(file, request));
-  const columns = Object.fromEntries(
-    Object.entries({ textColumn, pairColumn, labelColumn }).filter(([, column]) => column !== undefined),
-  );
+  const told = Object.fromEntries(
+    tableFields.flatMap((field) => (request[field] === undefined ? [] : [[field, request[field]]])),
+  ) as TableFields;
   if (data.labels) {
     const labels = withClasses(data.labels as LabelSpec, labelsOfHeads(heads ?? []));
-    const texts = await readLabelledTexts(file, { ...tableOptions(data), ...columns, labels });
+    const texts = await readLabelledTexts(file, { ...tableOptions(data), ...told, labels });
     return cap(texts as unknown as Samples);
   }
   // Labels are the model's.
-  const options = { ...tableOptions(data, classesOf(loaded)), weightColumn: undefined, ...columns };
+  const options = { ...tableOptions(data, classesOf(loaded)), weightColumn: undefined, ...told };
   return cap(await readTextDataset(file, options));
 }
 

@@ -113,7 +113,7 @@ const fieldsOf: Readonly<Record<string, readonly string[]>> = {
   ...Object.fromEntries(
     [
       ...['validationFile', 'testFile', 'format', 'labelColumn', 'weightColumn', 'labels', 'classes'],
-      ...['delimiter', 'encoding', 'header'],
+      ...['delimiter', 'quote', 'encoding', 'header'],
     ].map((field) => [field, ['table', 'picture-table']]),
   ),
   ...Object.fromEntries(['textColumn', 'pairColumn', 'emptyText'].map((field) => [field, ['table']])),
@@ -166,6 +166,8 @@ const dataFields = z.strictObject({
   /** In order, or names by the values of the column. Those found unless told. */
   classes: z.union([z.array(z.string().min(1)), z.record(z.string(), z.string().min(1))]).optional(),
   delimiter: z.string().length(1).optional(),
+  /** null: quotes are ordinary characters. */
+  quote: z.string().length(1).nullable().optional(),
   encoding: z.string().min(1).optional(),
   header: z.boolean().optional(),
   /** Rows without text: an error unless told. */
@@ -186,6 +188,7 @@ const dataFields = z.strictObject({
         document: z.boolean().optional(),
         format: z.enum(['csv', 'jsonl', 'parquet']).optional(),
         delimiter: z.string().length(1).optional(),
+        quote: z.string().length(1).nullable().optional(),
         encoding: z.string().min(1).optional(),
         header: z.boolean().optional(),
       }),

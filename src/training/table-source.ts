@@ -63,7 +63,7 @@ export async function loadPictureTable(
       field: 'data.file',
     });
   const at = (file: string): string => (dir === undefined ? file : join(dir, file));
-  const { imageColumn, imageDir, channels, labelColumn, delimiter, encoding, header, format } = data;
+  const { imageColumn, imageDir, channels, labelColumn, delimiter, quote, encoding, header, format } = data;
   const known = data.classes ?? classes;
   const labels: LabelSpec = data.labels ?? {
     label: { kind: 'class', column: labelColumn, ...(known && { classes: known }) },
@@ -72,6 +72,7 @@ export async function loadPictureTable(
     imageColumn,
     channels,
     delimiter,
+    quote,
     encoding,
     header,
     format,

@@ -87,13 +87,15 @@ export async function loadTextParts(
 
 /** How a table is read, from the recipe. */
 export function tableOptions(data: Recipe['data'], classes?: readonly string[]): TextTableOptions {
-  const { textColumn, pairColumn, labelColumn, weightColumn, delimiter, encoding, header, emptyText, format } = data;
+  const { textColumn, pairColumn, labelColumn, weightColumn, delimiter, quote, encoding, header, emptyText, format } =
+    data;
   return {
     textColumn,
     pairColumn,
     labelColumn,
     weightColumn,
     delimiter,
+    quote,
     encoding,
     header,
     emptyText,

@@ -1,8 +1,9 @@
 /** Help, versions, mistakes on the command line and in recipes: exit codes, one line, a hint, no stack. */
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import sharp from 'sharp';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { builtinPipelines } from '../../src/training/pipeline/index.ts';
 import { builtinRecipes } from '../../src/training/recipes.ts';
@@ -85,7 +86,8 @@ describe('mistakes', () => {
     ['no data', ['train', 'quickstart', '--data-dir', dir, '--out', join(dir, 'r')], 4, /train-images/],
     ['no run', ['evaluate', join(dir, 'nowhere')], 4, /nowhere/],
     ['no run to resume', ['resume', join(dir, 'nowhere')], 4, /nowhere/],
-    ['offline', ['data', 'mnist'], 7, /--data-dir/],
+    ['unknown data, with a folder', ['data', 'mnits', '--data-dir', dir], 2, /did you mean mnist/],
+    ['bad delimiter', ['data', 'reviews.csv', '--delimiter', ';;'], 2, /--delimiter.*one character/],
   ])('%s', async (_, args, code, words) => {
     const result = await cambium(args);
     expect(result.stderr).toMatch(words);
@@ -162,6 +164,48 @@ describe('data', () => {
     expect(stdout).toContain('10 classes');
     const { stdout: json } = await cambium(['data', 'digits', '--limit', '60', '--json']);
     expect(JSON.parse(json)).toMatchObject({ name: 'digits', parts: { train: { samples: 60 } } });
+  });
+
+  it('mnist falls back to the built-in digits offline, as training does', async () => {
+    const { code, stdout, stderr } = await cambium(['data', 'mnist', '--limit', '60', '--json']);
+    expect(code, stderr).toBe(0);
+    expect(stderr).toContain('built-in data set "digits"');
+    expect(JSON.parse(stdout)).toMatchObject({ name: 'digits', parts: { test: { samples: 60 } } });
+  });
+
+  it('reads a .tar of pictures, under the data folder too', async () => {
+    const dir = scratch();
+    const png = await sharp({ create: { width: 4, height: 4, channels: 3, background: '#808080' } })
+      .png()
+      .toBuffer();
+    for (const folder of ['train/cat', 'train/dog', 'test/dog']) {
+      mkdirSync(join(dir, folder), { recursive: true });
+      writeFileSync(join(dir, folder, 'a.png'), png);
+    }
+    execFileSync('tar', ['-cf', join(dir, 'pets.tar'), '-C', dir, 'train', 'test']);
+    for (const args of [[join(dir, 'pets.tar')], ['pets.tar', '--data-dir', dir]]) {
+      const { code, stdout, stderr } = await cambium(['data', ...args, '--json']);
+      expect(code, stderr).toBe(0);
+      const card = JSON.parse(stdout);
+      expect(card.classes).toEqual(['cat', 'dog']);
+      expect(card.parts).toMatchObject({ train: { samples: 2 }, test: { samples: 1 } });
+    }
+  });
+
+  it('reads a table of any encoding, delimiter and quotes', async () => {
+    const file = join(scratch(), 'reviews.csv');
+    // 好 and 坏 in GB18030; nobody closes the quote; no header.
+    const bytes = [0xba, 0xc3, 0x3b, 0x31, 0x0a, 0xbb, 0xb5, 0x3b, 0x30, 0x0a];
+    writeFileSync(file, Uint8Array.from([0x22, ...bytes]));
+    const columns = ['--text-column', '0', '--label-column', '1', '--delimiter', ';'];
+    const plain = await cambium(['data', file, ...columns, '--quote', 'none']);
+    expect([plain.code, plain.stderr]).toEqual([3, expect.stringContaining('--encoding')]);
+    const args = [...columns, '--encoding', 'gb18030', '--no-header', '--json'];
+    const quoted = await cambium(['data', file, ...args]);
+    expect([quoted.code, quoted.stderr]).toEqual([3, expect.stringContaining('--quote none')]);
+    const { code, stdout, stderr } = await cambium(['data', file, ...args, '--quote', 'none']);
+    expect(code, stderr).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ classes: ['0', '1'], parts: { all: { samples: 2 } } });
   });
 });
 

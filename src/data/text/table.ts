@@ -142,11 +142,13 @@ function cellOf(
 /** Texts of a file without labels: a column of a table (`text` unless told), or the lines of a .txt. */
 export async function* readTextSamples(
   file: string,
-  columns: { readonly textColumn?: Column | undefined; readonly pairColumn?: Column | undefined } = {},
+  options: TableOptions & { readonly textColumn?: Column | undefined; readonly pairColumn?: Column | undefined } = {},
 ): AsyncGenerator<{ text: string; pair?: string }, void, void> {
-  const lines = /\.txt(\.gz)?$/i.test(file) && columns.textColumn === undefined;
-  const text = columns.textColumn ?? (lines ? 0 : 'text');
-  const pair = columns.pairColumn;
-  for await (const { values } of readTable(file, pair === undefined ? [text] : [text, pair]))
+  const { textColumn, pairColumn: pair, format } = options;
+  const lines = /\.txt(\.gz)?$/i.test(file) && textColumn === undefined && format === undefined;
+  const text = textColumn ?? (lines ? 0 : 'text');
+  // No line of a plain text has columns.
+  const read = lines ? ({ ...options, delimiter: '\u0001', quote: null, header: false } as const) : options;
+  for await (const { values } of readTable(file, pair === undefined ? [text] : [text, pair], read))
     yield { text: values[0] ?? '', ...(pair !== undefined && { pair: values[1] ?? '' }) };
 }
