@@ -54,22 +54,28 @@ test('prefixes and old names of layer norm are brought to ours; what does not fi
   expect(() => loadTensors(model, twice, { strict: false })).toThrow('two tensors');
 });
 
-test('the first convolution takes other channels by mean or sum', async () => {
+test('the first convolution takes other channels, and answers equal ones as before unless told', async () => {
   const stored = new Map([
     ['0.weight', f32([1, 3, 1, 1], [1, 2, 6])],
     ['0.bias', f32([1], [0])],
   ]);
-  for (const [channels, inputs, expected] of [
-    ['mean', 1, [3]],
-    ['sum', 1, [9]],
-    ['mean', 2, [3, 3]],
-    ['sum', 2, [4.5, 4.5]],
+  for (const [channels, inputs, expected, how] of [
+    [undefined, 1, [9], 'sum'],
+    [undefined, 2, [4.5, 4.5], 'sum'],
+    ['auto', 4, [0.5, 2, 6, 0.5], 'repetition'],
+    ['auto', 6, [0.5, 1, 3, 0.5, 1, 3], 'repetition'],
+    ['sum', 1, [9], 'sum'],
+    ['sum', 2, [4.5, 4.5], 'sum'],
+    ['sum', 4, [2.25, 2.25, 2.25, 2.25], 'sum'],
+    ['mean', 1, [3], 'mean'],
+    ['mean', 2, [3, 3], 'mean'],
   ] as const) {
     const model = new Sequential(new Conv2d(inputs, 1, 1));
-    const report = loadTensors(model, stored, { channels });
+    const report = loadTensors(model, stored, channels && { channels });
+    if (channels !== 'mean') expect(expected.reduce((sum, w) => sum + w, 0)).toBe(9);
     expect(report.adapted).toHaveLength(1);
     expect(Array.from((await model.stateDict().get('0.weight')?.data()) ?? [])).toEqual(expected);
-    expect(formatReport(report)).toContain(`by ${channels}`);
+    expect(formatReport(report)).toContain(`channels 3 to ${inputs} by ${how}`);
   }
 });
 

@@ -8,6 +8,14 @@ import { backendMemory } from '../tensor/engine.ts';
 import type { Module } from './module.ts';
 import type { Allowances, LoadReport } from './state.ts';
 
+/**
+ * Filters of a first convolution for other channels. 'auto' and 'sum' answer channels that are all the same as the old filters
+ * did: 'sum' gives every channel its share of the sum over the old ones; so does 'auto' for fewer channels than there were, and
+ * for more it repeats the old filters in turn, those used twice halved. 'mean' gives every channel the mean, which answers a
+ * picture of one channel with a third of what RGB got.
+ */
+export type InputChannels = 'auto' | 'sum' | 'mean';
+
 export interface LoadWeightsOptions extends ReadWeightsOptions {
   /** Every tensor of both sides must match, by name and shape after adapting; true unless told. */
   strict?: boolean | Allowances;
@@ -19,8 +27,8 @@ export interface LoadWeightsOptions extends ReadWeightsOptions {
   rows?: ((name: string) => readonly number[] | undefined) | undefined;
   /** Renames tensors of the file before the usual renames; undefined drops one. */
   rename?: (name: string) => string | undefined;
-  /** What a first convolution from 3 to n channels gets: the mean over channels (input scale kept), or their sum. */
-  channels?: 'mean' | 'sum';
+  /** What a first convolution for other channels gets; 'auto' unless told. */
+  channels?: InputChannels;
   /** Adapt tensors of other shapes (first convolution, position embeddings); true unless told. */
   adapt?: boolean;
   /** Receives the report's text; console.log unless told, nothing for false. */
@@ -75,7 +83,7 @@ export function loadTensors(
     fresh,
     rows,
     rename,
-    channels = 'mean',
+    channels = 'auto',
     adapt = true,
     owned,
   }: LoadWeightsOptions & { owned?: (data: TypedArray) => boolean } = {},
@@ -174,13 +182,12 @@ function adaptTensor(
   array: HostArray,
   want: Shape,
   isFirst: boolean,
-  channels: 'mean' | 'sum',
+  channels: InputChannels,
 ): Adapted | undefined {
   const { shape, dtype, data } = array;
   if (dtype !== 'f32' && dtype !== 'f64') return undefined;
   const same = (axes: number[]): boolean => shape.length === want.length && axes.every((i) => shape[i] === want[i]);
-  if (isFirst && shape.length === 4 && same([0, 2, 3]))
-    return { array: toChannels(array, want, channels), how: `channels ${shape[1]} to ${want[1]} by ${channels}` };
+  if (isFirst && shape.length === 4 && same([0, 2, 3])) return toChannels(array, want, channels);
   if (!/(^|[._])(pos|position|positional)[._]?(embed|embedding|embeddings|encoding)/.test(name)) return undefined;
   const axis = shape.length - 2;
   if (axis < 0 || axis > 1 || !same(axis === 0 ? [1] : [0, 2]) || (axis === 1 && shape[0] !== 1)) return undefined;
@@ -208,20 +215,27 @@ function adaptTensor(
 
 const isSquare = (n: number): boolean => Number.isInteger(Math.sqrt(n)) && n > 0;
 
-// Every new channel is the mean of the old ones (times their number for the sum, shared among the new ones).
-function toChannels({ shape, data }: HostArray, want: Shape, how: 'mean' | 'sum'): HostArray {
+// timm's adapt_input_conv where the new channels are one or a multiple of the old ones; between, timm's repeated filters answer
+// equal channels with more or less than before.
+function toChannels({ shape, data }: HostArray, want: Shape, channels: InputChannels): Adapted {
   const [outputs, inputs, ...kernel] = shape as [number, number, ...number[]];
   const area = sizeOf(kernel);
-  const channels = want[1] as number;
+  const wanted = want[1] as number;
   const out = new Float32Array(sizeOf(want));
-  const divisor = how === 'mean' ? inputs : channels;
+  const repeats = channels === 'auto' && wanted > inputs;
+  const divisor = channels === 'mean' ? inputs : wanted;
+  // How many new channels share the filter of an old one.
+  const sharing = (c: number): number => Math.floor((wanted - 1 - (c % inputs)) / inputs) + 1;
   for (let o = 0; o < outputs; o++)
     for (let k = 0; k < area; k++) {
+      const old = (c: number): number => data[(o * inputs + c) * area + k] as number;
       let sum = 0;
-      for (let c = 0; c < inputs; c++) sum += data[(o * inputs + c) * area + k] as number;
-      for (let c = 0; c < channels; c++) out[(o * channels + c) * area + k] = sum / divisor;
+      for (let c = 0; c < inputs; c++) sum += old(c);
+      for (let c = 0; c < wanted; c++)
+        out[(o * wanted + c) * area + k] = repeats ? old(c % inputs) / sharing(c) : sum / divisor;
     }
-  return { dtype: 'f32', shape: want, data: out };
+  const how = repeats ? 'repetition' : channels === 'mean' ? 'mean' : 'sum';
+  return { array: { dtype: 'f32', shape: want, data: out }, how: `channels ${inputs} to ${wanted} by ${how}` };
 }
 
 // Source place of a target row with half-pixel centres, as torch's interpolate(align_corners=False).

@@ -3,7 +3,7 @@ import { basename, join } from 'node:path';
 import { DataError, UnsupportedError } from '../base/errors.ts';
 import { exists, hashFile, sha256, weightFiles } from '../io/index.ts';
 import { isOfHead, type ModelStructure, mayBeNew, PRETRAINING, structureOf } from '../models/index.ts';
-import { formatReport, isLora, loadWeights, type Module, type WeightsReport } from '../nn/index.ts';
+import { formatReport, type InputChannels, isLora, loadWeights, type Module, type WeightsReport } from '../nn/index.ts';
 import {
   type HeadOutcome,
   type HeadPlan,
@@ -25,8 +25,8 @@ export interface InitOptions {
    * the weights do not name theirs, if it has as many. 'keep' takes it as it is, whatever the names; 'new' never does.
    */
   readonly head?: 'auto' | 'keep' | 'new';
-  /** What a first convolution of other channels gets: the mean over the old ones (default), or their sum. */
-  readonly channels?: 'mean' | 'sum';
+  /** What a first convolution of other channels gets; 'auto' keeps its answer to a grey picture. See `loadWeights`. */
+  readonly channels?: InputChannels;
   /** Everything but the head must match; true unless told. */
   readonly strict?: boolean;
   /** Where it is known already, the files are not hashed again. */
@@ -67,7 +67,7 @@ export async function initialise(
   options: InitOptions,
   wanted: readonly NamedHead[] = [],
 ): Promise<InitReport> {
-  const { head = 'auto', channels = 'mean', strict = true } = options;
+  const { head = 'auto', channels = 'auto', strict = true } = options;
   const path = await weightsPath(options.weights);
   const lineage = options.lineage ?? (await lineageOf(options.weights));
   const structure = structureIfAny(model);

@@ -294,8 +294,8 @@ export const recipeSchema = z.strictObject({
       weights: z.string().min(1),
       /** auto: the last layer is kept if it has the same classes, in their new order. keep: as it is. new: it always starts anew. */
       head: z.enum(['auto', 'keep', 'new']).default('auto'),
-      /** What a first convolution of other channels gets. */
-      channels: z.enum(['mean', 'sum']).default('mean'),
+      /** What a first convolution of other channels gets; auto keeps its answer to a grey picture. */
+      channels: z.enum(['auto', 'sum', 'mean']).default('auto'),
       /** Everything but the head must match. */
       strict: z.boolean().default(true),
     })
