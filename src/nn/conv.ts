@@ -26,7 +26,6 @@ export class Conv2d extends Module {
   readonly weight: Variable; // (outChannels, inChannels / groups, kh, kw)
   readonly bias: Variable | undefined; // (outChannels)
   readonly inChannels: number;
-  readonly outChannels: number;
   readonly kernelSize: readonly [number, number];
   readonly options: ConvOptions;
 
@@ -40,12 +39,16 @@ export class Conv2d extends Module {
     const groups = options.groups ?? 1;
     checkChannels('conv2d', inChannels, outChannels, groups);
     this.inChannels = inChannels;
-    this.outChannels = outChannels;
     this.kernelSize = pair(kernelSize);
     this.options = options;
     const shape = [outChannels, inChannels / groups, ...this.kernelSize];
     this.weight = this.parameter(defaultWeight(shape));
     if (bias) this.bias = this.parameter(biasUniform(outChannels, fans(shape).fanIn));
+  }
+
+  /** Of the weight it has now: each adapter may bring a head of its own. */
+  get outChannels(): number {
+    return this.weight.shape[0] as number;
   }
 
   /** Replaces the initial values, before anything was computed from them. */

@@ -15,6 +15,7 @@ export * from './positions.ts';
 export * from './recurrent.ts';
 export { GRUCell, LSTMCell, RNNCell } from './recurrent-cell.ts';
 export * from './resize.ts';
+export { reshapeSaved } from './saved-modules.ts';
 export type { LoadReport, StoredTensor } from './state.ts';
 export * from './summary.ts';
 export { type ForwardHook, withLayers } from './trace.ts';

@@ -11,16 +11,19 @@ export class Linear extends Module {
   readonly weight: Variable; // (outFeatures, inFeatures)
   readonly bias: Variable | undefined; // (outFeatures)
   readonly inFeatures: number;
-  readonly outFeatures: number;
 
   constructor(inFeatures: number, outFeatures: number, { bias = true }: { bias?: boolean } = {}) {
     super();
     positive('linear', 'inFeatures', inFeatures);
     positive('linear', 'outFeatures', outFeatures);
     this.inFeatures = inFeatures;
-    this.outFeatures = outFeatures;
     this.weight = this.parameter(defaultWeight([outFeatures, inFeatures]));
     if (bias) this.bias = this.parameter(biasUniform(outFeatures, inFeatures));
+  }
+
+  /** Of the weight it has now: each adapter may bring a head of its own. */
+  get outFeatures(): number {
+    return this.weight.shape[0] as number;
   }
 
   /** Replaces the initial values, before anything was computed from them. */

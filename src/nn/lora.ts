@@ -9,6 +9,7 @@ import { defaultWeight } from './init.ts';
 import { Linear } from './linear.ts';
 import { Module } from './module.ts';
 import { probability } from './options.ts';
+import { addSaved, removeSaved, savedOf, settleSaved, showSaved } from './saved-modules.ts';
 import { traced } from './trace.ts';
 
 export interface LoraOptions {
@@ -28,7 +29,10 @@ export interface LoraOptions {
 export interface ApplyLoraOptions extends LoraOptions {
   /** `default` unless told. */
   readonly name?: string;
-  /** Paths of modules that train as a whole, such as a new head, and are saved with the adapter. */
+  /**
+   * Paths of modules that train as a whole, such as a new head, and are saved with the adapter. Each adapter has its own parameters
+   * there, equal to the model's at first: make optimizers afterwards.
+   */
   readonly modulesToSave?: readonly string[];
 }
 
@@ -112,7 +116,7 @@ class Branches extends Module {
 /**
  * Puts adapters on the linear layers of `model` and stops training everything else but `modulesToSave`. Applied again with
  * the same name and options, it changes nothing. Returns the paths adapted.
- * @throws ArgumentError LORA_TARGETS where no linear layer is named; LORA_EXISTS; OPTION_INVALID.
+ * @throws ArgumentError LORA_TARGETS where no linear layer is named; LORA_EXISTS; LORA_MERGED; OPTION_INVALID.
  */
 export function applyLora(model: Module, options: ApplyLoraOptions = {}): string[] {
   const { name = 'default', modulesToSave = [] } = options;
@@ -129,6 +133,7 @@ export function applyLora(model: Module, options: ApplyLoraOptions = {}): string
       hint:
         layers.length > 0 ? 'name some of these, or the last part of their paths' : 'the model has no linear layers',
     });
+  refuseMerged(model);
   for (const { variable } of model.namedParameters()) variable.requiresGrad = false;
   for (const [path, layer] of chosen) {
     const branches = layer.lora ?? attach(layer);
@@ -141,33 +146,47 @@ export function applyLora(model: Module, options: ApplyLoraOptions = {}): string
       });
     const [a, b] = layer.weight.shape as [number, number];
     if (!known) branches.add(name, layer.fanInFanOut ? new LowRank(a, b, resolved) : new LowRank(b, a, resolved));
-    branches.activate(name);
   }
-  for (const { name: parameter, variable } of model.namedParameters())
-    if (isWithin(parameter, modulesToSave)) variable.requiresGrad = true;
+  addSaved(model, name, modulesToSave);
+  activate(model, name);
   return chosen.map(([path]) => path);
 }
 
-/** The adapter that works and trains from now on; null for the trunk alone. @throws ArgumentError LORA_UNKNOWN, LORA_MERGED. */
+/**
+ * The adapter that works and trains from now on, with the modules saved with it; null for the trunk alone and the modules it had.
+ * @throws ArgumentError LORA_UNKNOWN, LORA_MERGED.
+ */
 export function setAdapter(model: Module, name: string | null): void {
-  const adapted = adaptedLayers(model);
   const known = adapterNames(model);
   if (name !== null && !known.includes(name))
     throw new ArgumentError('LORA_UNKNOWN', `the model has no adapter "${name}"`, { got: name, expected: known });
-  for (const [path, { lora }] of adapted) {
+  refuseMerged(model);
+  activate(model, name);
+}
+
+function activate(model: Module, name: string | null): void {
+  // Layers that only other adapters have rest.
+  for (const [, { lora }] of adaptedLayers(model)) lora.activate(name !== null && lora.named(name) ? name : undefined);
+  showSaved(model, name);
+}
+
+function refuseMerged(model: Module): void {
+  for (const [path, { lora }] of adaptedLayers(model))
     if (lora.merged !== undefined)
       throw new ArgumentError('LORA_MERGED', `adapter "${lora.merged}" is part of the weights of ${path}`, {
         hint: 'unmergeLora(model) first',
       });
-    lora.activate(name !== null && lora.named(name) ? name : undefined);
-  }
 }
+
+/** The adapter that works now; null for the trunk alone. */
+export const activeAdapter = (model: Module): string | null =>
+  adaptedLayers(model).find(([, { lora }]) => lora.active !== undefined)?.[1].lora.active ?? null;
 
 export const adapterNames = (model: Module): string[] => [
   ...new Set(adaptedLayers(model).flatMap(([, { lora }]) => lora.children().map(([name]) => name))),
 ];
 
-/** The options, paths and matrices of one adapter. @throws ArgumentError LORA_UNKNOWN. */
+/** The options, paths, matrices and whole modules of one adapter. @throws ArgumentError LORA_UNKNOWN. */
 export function adapterOf(model: Module, name = 'default') {
   const layers = adaptedLayers(model).flatMap(([path, layer]) => {
     const branch = layer.lora.named(name);
@@ -183,6 +202,7 @@ export function adapterOf(model: Module, name = 'default') {
     options: first.branch.options,
     fanInFanOut: first.fanInFanOut,
     layers: layers.map(({ path, branch: { loraA, loraB } }) => ({ path, loraA, loraB })),
+    saved: savedOf(model, name),
   };
 }
 
@@ -208,8 +228,13 @@ async function grow(model: Module, which: (lora: Branches) => string | undefined
   await flush([]);
 }
 
-/** Takes all adapters off; what is merged stays in the weights. The model's names are those from before `applyLora`. */
+/**
+ * Takes all adapters off; what is merged stays in the weights, and so do the modules saved with it; otherwise the model has its own
+ * again. Its names are those from before `applyLora`.
+ */
 export function removeLora(model: Module): void {
+  if (!adaptedLayers(model).some(([, { lora }]) => lora.merged !== undefined)) showSaved(model, null);
+  settleSaved(model);
   for (const [, layer] of adaptedLayers(model)) {
     Object.defineProperty(layer, 'forward', {
       value: plainForwards.get(layer),
@@ -223,6 +248,7 @@ export function removeLora(model: Module): void {
 /** Takes one adapter off; the layers keep their others. */
 export function removeAdapter(model: Module, name: string): void {
   for (const [, { lora }] of adaptedLayers(model)) lora.remove(name);
+  removeSaved(model, name);
 }
 
 /** Whether a parameter belongs to an adapter. */

@@ -91,6 +91,13 @@ export abstract class Module {
     return this.namedParameters().map((p) => p.variable);
   }
 
+  /** Puts `next` where `variable` is among its own: the parameter or buffer of another adapter. */
+  replaceVariable(variable: Variable, next: Variable): void {
+    for (const [property, value] of Object.entries(this))
+      if (value === variable) Object.assign(this, { [property]: next });
+    if (this.#buffers.delete(variable)) this.#buffers.add(next);
+  }
+
   /** Parameters and buffers by PyTorch's keys, in PyTorch's order. */
   stateDict(): Map<string, Variable> {
     return new Map([...this.#variables()].map(({ name, variable }) => [name, variable]));

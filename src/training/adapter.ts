@@ -3,7 +3,7 @@
  * modules that trained as a whole. Loading puts it on a model of the same trunk.
  */
 import { dirname, join } from 'node:path';
-import { ArgumentError, DataError, formatShape, printable } from '../base/index.ts';
+import { ArgumentError, DataError, formatShape, printable, type Shape } from '../base/index.ts';
 import {
   type HostArray,
   type Json,
@@ -13,8 +13,10 @@ import {
   writeJson,
   writeSafetensors,
 } from '../io/index.ts';
-import { structureOf } from '../models/index.ts';
+import { isOfHead, structureOf } from '../models/index.ts';
 import {
+  activeAdapter,
+  adapterNames,
   adapterOf,
   applyLora,
   type LoraOptions,
@@ -22,8 +24,11 @@ import {
   mergeLora,
   removeAdapter,
   removeLora,
+  reshapeSaved,
+  setAdapter,
 } from '../nn/index.ts';
 import type { Variable } from '../tensor/index.ts';
+import { structureIfAny } from './init.ts';
 import { arraysOf, restore } from './model-weights.ts';
 
 const CONFIG = 'adapter_config.json';
@@ -34,7 +39,7 @@ const PREFIX = 'base_model.model.';
 export interface AdapterDescription {
   /** Of the adapter in the model; `default` unless told. */
   readonly name?: string;
-  /** Modules saved whole: those given to `applyLora`. */
+  /** Modules saved whole: those given to `applyLora` unless told. */
   readonly modulesToSave?: readonly string[];
   /** Weights the trunk started from, for people and PEFT. */
   readonly baseModel?: string;
@@ -42,8 +47,9 @@ export interface AdapterDescription {
 
 /** Writes one adapter. Returns the hash of its weights. @throws ArgumentError LORA_UNKNOWN; IoError. */
 export async function saveAdapter(dir: string, model: Module, description: AdapterDescription = {}): Promise<string> {
-  const { name = 'default', modulesToSave = [], baseModel } = description;
-  const { options, fanInFanOut, layers } = adapterOf(model, name);
+  const { name = 'default', baseModel } = description;
+  const { options, fanInFanOut, layers, saved } = adapterOf(model, name);
+  const { modulesToSave = saved.modules } = description;
   await makeDirectory(dir);
   const { sha256 } = await writeSafetensors(
     join(dir, WEIGHTS),
@@ -70,7 +76,7 @@ export async function saveAdapter(dir: string, model: Module, description: Adapt
 
 /**
  * Puts a saved adapter on `model`, whose trunk is the one it was trained on, and makes it the active one. Modules saved with
- * it (its head) replace the model's.
+ * it (its head, which may have other classes) are in the model's place while it is active.
  * @throws DataError ADAPTER_INVALID, WEIGHTS_SHAPE, WEIGHTS_KEYS; ArgumentError LORA_TARGETS, LORA_EXISTS; IoError.
  */
 export async function loadAdapter(
@@ -83,15 +89,35 @@ export async function loadAdapter(
   const weights = join(dir, WEIGHTS);
   const stored = await readSafetensors(weights);
   const trained = model.namedParameters().map(({ variable }) => [variable, variable.requiresGrad] as const);
+  const [before, isNew] = [activeAdapter(model), !adapterNames(model).includes(name)];
   applyLora(model, { ...options, name, modulesToSave });
-  const wanted = variablesOf(model, name, modulesToSave);
   try {
+    reshapeSaved(model, name, otherClasses(model, name, stored.tensors));
+    const wanted = variablesOf(model, name, modulesToSave);
     await restore(wanted, checked(wanted, stored.tensors, weights), weights);
   } catch (error) {
-    removeAdapter(model, name);
+    if (isNew) removeAdapter(model, name);
+    setAdapter(model, before);
     for (const [variable, requiresGrad] of trained) variable.requiresGrad = requiresGrad;
     throw error;
   }
+}
+
+/** Shapes of the head's tensors that have another number of classes in the file, a layer at a time. */
+function otherClasses(model: Module, name: string, stored: ReadonlyMap<string, HostArray>): Map<string, Shape> {
+  const structure = structureIfAny(model);
+  const shapes = new Map<string, Shape>();
+  for (const [key, { shape }] of adapterOf(model, name).saved.variables) {
+    const got = stored.get(PREFIX + key)?.shape;
+    if (!got || !isOfHead(key, structure) || String(got.slice(1)) !== String(shape.slice(1))) continue;
+    if (got.length > 0 && got[0] !== shape[0]) shapes.set(key, got);
+  }
+  const layerOf = (key: string): string => key.replace(/[^.]*$/, '');
+  const agree = (key: string, [classes]: Shape): boolean =>
+    [...adapterOf(model, name).saved.variables.keys()].every(
+      (other) => layerOf(other) !== layerOf(key) || shapes.get(other)?.[0] === classes,
+    );
+  return new Map([...shapes].filter(([key, shape]) => agree(key, shape)));
 }
 
 /** @throws DataError unless the file has just what the model wants. */
@@ -162,7 +188,8 @@ function variablesOf(model: Module, name: string, modulesToSave: readonly string
     variables.set(`${PREFIX}${path}.lora_A.weight`, loraA);
     variables.set(`${PREFIX}${path}.lora_B.weight`, loraB);
   }
-  const all = model.stateDict();
+  const { saved } = adapterOf(model, name);
+  const all = new Map([...model.stateDict(), ...saved.variables]);
   for (const path of modulesToSave) {
     const own = [...all].filter(([key]) => key === path || key.startsWith(`${path}.`));
     if (own.length === 0)

@@ -143,7 +143,8 @@ function embeddingError(error: unknown): DataError | undefined {
   );
 }
 
-function structureIfAny(model: Module): ModelStructure {
+/** @internal */
+export function structureIfAny(model: Module): ModelStructure {
   try {
     return structureOf(model);
   } catch (error) {

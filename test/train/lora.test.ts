@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { BertForSequenceClassification, GPT2, type MLP } from '../../src/models/index.ts';
 import {
+  activeAdapter,
   adapterNames,
   adapterOf,
   applyLora,
@@ -145,10 +146,61 @@ describe('low-rank adaptation', () => {
     setAdapter(other, 'one');
     near(await logits(other), learned);
     setAdapter(other, null);
-    // The head came with the adapter; the trunk is as it was.
-    other.loadStateDict(new Map([...bert().stateDict()].filter(([name]) => name.startsWith('classifier'))), {
-      strict: false,
-    });
+    near(await logits(other), plain, 1e-7);
+  });
+
+  test('each adapter has its head: switched, saved and merged with it, of other classes too', async () => {
+    const saved: { dir: string; logits: ArrayLike<number> }[] = [];
+    for (const [i, numClasses] of [3, 3, 5].entries()) {
+      manualSeed(5);
+      const model = new BertForSequenceClassification({ ...bertOptions, numClasses });
+      applyLora(model, { rank: 2, modulesToSave: ['classifier', 'bert.pooler'] });
+      await tuned(model, 2 + i);
+      const dir = join(folder, `switched-${i}`);
+      await saveAdapter(dir, model);
+      saved.push({ dir, logits: await logits(model) });
+    }
+    const model = bert();
+    const plain = await logits(model);
+    const names = [...model.stateDict().keys()];
+    for (const [i, { dir }] of saved.entries()) await loadAdapter(model, dir, { name: `a${i}` });
+    expect(activeAdapter(model)).toBe('a2');
+    for (const i of [0, 2, 1, 0]) {
+      setAdapter(model, `a${i}`);
+      near(await logits(model), saved[i]?.logits as ArrayLike<number>, 1e-6);
+      expect(model.classifier.outFeatures).toBe([3, 3, 5][i]);
+      const trained = model.namedParameters().filter(({ variable }) => variable.requiresGrad);
+      expect(trained.filter(({ name }) => name.startsWith('classifier'))).toHaveLength(2);
+    }
+    // The others' heads are saved from where they rest.
+    await saveAdapter(join(folder, 'again'), model, { name: 'a2' });
+    expect(readFileSync(join(folder, 'again', 'adapter_model.safetensors'))).toEqual(
+      readFileSync(join(folder, 'switched-2', 'adapter_model.safetensors')),
+    );
+    setAdapter(model, null);
+    near(await logits(model), plain, 1e-7);
+
+    // An adapter that cannot be loaded leaves the one that worked.
+    setAdapter(model, 'a1');
+    const torn = join(folder, 'torn');
+    await saveAdapter(torn, model, { name: 'a1', modulesToSave: ['classifier'] });
+    const config = join(torn, 'adapter_config.json');
+    writeFileSync(config, readFileSync(config, 'utf8').replace('"classifier"', '"classifier", "bert.pooler"'));
+    await expect(loadAdapter(model, torn, { name: 'a3' })).rejects.toMatchObject({ code: 'WEIGHTS_KEYS' });
+    expect([activeAdapter(model), adapterNames(model)]).toEqual(['a1', ['a0', 'a1', 'a2']]);
+    near(await logits(model), saved[1]?.logits as ArrayLike<number>, 1e-6);
+
+    setAdapter(model, 'a2');
+    await mergeLora(model);
+    expect(() => applyLora(model, { name: 'a4', rank: 2 })).toThrow(expect.objectContaining({ code: 'LORA_MERGED' }));
+    removeLora(model);
+    expect([...model.stateDict().keys()]).toEqual(names);
+    near(await logits(model), saved[2]?.logits as ArrayLike<number>);
+
+    // Not merged, the model is what it was.
+    const other = bert();
+    await loadAdapter(other, join(folder, 'switched-2'));
+    removeLora(other);
     near(await logits(other), plain, 1e-7);
   });
 
