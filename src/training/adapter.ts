@@ -28,7 +28,7 @@ import {
   setAdapter,
 } from '../nn/index.ts';
 import type { Variable } from '../tensor/index.ts';
-import { structureIfAny } from './init.ts';
+import { type InitOptions, structureIfAny } from './init.ts';
 import { arraysOf, restore } from './model-weights.ts';
 
 const CONFIG = 'adapter_config.json';
@@ -164,6 +164,10 @@ export function adapt(model: Module, lora: LoraOptions, unfreeze: readonly unkno
     });
   applyLora(model, { ...lora, modulesToSave: trainedWhole(model) });
 }
+
+/** As it was named, not where it was found. */
+export const baseModelOf = (init: InitOptions | undefined): string | undefined =>
+  init?.lineage?.weights ?? init?.weights;
 
 /** Saves the adapter of a finished run beside its model, and makes it part of the model's weights. */
 export async function settleAdapter(model: Module, modelDir: string | undefined, baseModel?: string): Promise<void> {

@@ -6,7 +6,7 @@ import { type LoraOptions, type Module, resolveLora } from '../nn/index.ts';
 import { Ema, type EmaOptions } from '../optim/index.ts';
 import { Mixing, type Task } from '../tasks/index.ts';
 import { autocast, type Precision, planAndDiscard } from '../tensor/index.ts';
-import { adapt, settleAdapter } from './adapter.ts';
+import { adapt, baseModelOf, settleAdapter } from './adapter.ts';
 import { type Balance, balanceOf, type ClassWeights } from './balance.ts';
 import { checkStart } from './check-start.ts';
 import { inMemory, inStore, type MemoryCheckpointing, restoreCheckpoint, restoreWeights } from './checkpointing.ts';
@@ -151,7 +151,7 @@ export async function fineTune(options: FineTuneOptions & { balance?: Balance })
     ...(init && { fresh: init.new }),
   });
   await restoreBest();
-  if (options.lora) await settleAdapter(model, saveTo, options.init?.weights);
+  if (options.lora) await settleAdapter(model, saveTo, baseModelOf(options.init));
 
   let weightsHash: string | undefined;
   if (saveTo !== undefined && architecture) {

@@ -7,6 +7,7 @@ import type { Dataset, TextCollateOptions, Transform } from '../data/index.ts';
 import type { Json } from '../io/index.ts';
 import type { Module } from '../nn/index.ts';
 import type { Objective, ObjectiveName } from '../tasks/index.ts';
+import { baseModelOf, settleAdapter } from './adapter.ts';
 import type { Measures } from './events.ts';
 import { type FineTuneOptions, type TrainResult, train, withLineage } from './fine-tune.ts';
 import { initialise } from './init.ts';
@@ -93,6 +94,7 @@ function refuseOptions(name: ObjectiveName, options: object): void {
 /** Options of `fineTune`'s own loop for an objective. */
 export function trainOptions(prepared: PretrainInputs, options: Omit<FineTuneOptions, 'data' | 'task'>) {
   const { objective, inputs, train: part, validation } = prepared;
+  refuseLora(prepared, options);
   const model = prepared.model ?? options.model;
   return {
     selectBy: { metric: 'loss' } as const,
@@ -107,19 +109,21 @@ export function trainOptions(prepared: PretrainInputs, options: Omit<FineTuneOpt
   };
 }
 
+/** Adapters need a trunk that has learned: tuning a language model to more texts, never its first pre-training. */
+function refuseLora({ objective }: PretrainInputs, { lora, init }: Pick<FineTuneOptions, 'lora' | 'init'>): void {
+  if (!lora || (isLanguage(objective.name) && init)) return;
+  const [message, hint] = isLanguage(objective.name)
+    ? ['lora adapts weights that have learned: there are none to start from', 'name them by init, or leave out lora']
+    : [`lora does not go with ${objective.name}, which trains the trunk`, 'leave out lora'];
+  throw new ArgumentError('OPTION_INVALID', message, { field: 'lora', hint });
+}
+
 /** `pretrain` on inputs already made. */
 export async function pretrainOn(
   prepared: PretrainInputs,
   options: Omit<FineTuneOptions, 'data' | 'task'>,
 ): Promise<PretrainResult> {
-  if (options.lora)
-    throw new ArgumentError(
-      'OPTION_INVALID',
-      'lora adapts a pretrained trunk to a task: pre-training trains the trunk',
-      {
-        field: 'lora',
-      },
-    );
+  refuseLora(prepared, options);
   try {
     return await learn(prepared, options);
   } finally {
@@ -139,6 +143,7 @@ async function learn(
   const origin: Json | undefined = init ? withLineage(options.origin, init.lineage) : options.origin;
   const { end, plan, preprocessing, restoreBest } = await train(trainOptions(prepared, options));
   await restoreBest();
+  if (options.lora) await settleAdapter(model, saveTo, baseModelOf(options.init));
   const { objective } = prepared;
   const weightsHash =
     saveTo !== undefined && architecture

@@ -1,16 +1,17 @@
 /** Pre-training without labels: it learns, is resumed bit for bit, and what it saves is where fine-tuning starts. */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { CambiumError } from '../../src/base/index.ts';
 import { BlockLoader, phrases, plainTexts, TokenBlocks, trainWordPiece } from '../../src/data/index.ts';
-import { BertForMaskedLM } from '../../src/models/index.ts';
-import { crossEntropy } from '../../src/nn/index.ts';
+import { BertForMaskedLM, createModel } from '../../src/models/index.ts';
+import { crossEntropy, loadWeights, type Module } from '../../src/nn/index.ts';
 import { maskedLM } from '../../src/tasks/index.ts';
 import { manualSeed, tensor } from '../../src/tensor/index.ts';
 import {
   type Listener,
+  loadAdapter,
   loadModelFolder,
   parseRecipe,
   planRecipe,
@@ -53,6 +54,15 @@ const errorOf = async (body: () => Promise<unknown>): Promise<CambiumError> => {
   }
   return expect.fail('nothing was thrown');
 };
+
+/** What a run of masked-lm saved, as the model that predicts words. */
+async function languageModel(run: string): Promise<Module> {
+  const { model } = JSON.parse(await readFile(join(run, 'model', 'config.json'), 'utf8'));
+  const { name, ...options } = model;
+  const module = createModel(name, options, 'masked-lm');
+  await loadWeights(module, join(run, 'model'), { print: false });
+  return module;
+}
 
 describe('masked language modelling', () => {
   test('logits at hidden places alone give the loss of all logits', async () => {
@@ -131,6 +141,27 @@ describe('masked language modelling', () => {
     const resumed = await resumeRun(out, { dataDir: dir });
     expect(resumed.result.weightsHash).toBe(wanted.result.weightsHash);
     expect(resumed.result.history).toEqual(wanted.result.history);
+  }, 60_000);
+
+  test('low-rank adapters tune what was pre-trained: alone, and merged into the model', async () => {
+    const lora = { rank: 2 };
+    const { code, details } = await errorOf(() =>
+      runRecipe(parseRecipe(recipe({ lora })), { dataDir: dir, out: join(dir, 'no-trunk') }),
+    );
+    expect([code, details.field]).toEqual(['OPTION_INVALID', 'lora']);
+    await expect(stat(join(dir, 'no-trunk'))).rejects.toMatchObject({ code: 'ENOENT' });
+
+    const tuning = recipe({ lora, epochs: 1, init: { weights: join(dir, 'whole') }, tokenizer: undefined });
+    const { result, run } = await runRecipe(parseRecipe(tuning), { dataDir: dir, out: join(dir, 'adapted') });
+    expect(result.plan.trainable).toBe(2 * 2 * (32 + 32));
+    const [merged, trunk] = [(await languageModel(run)).eval(), (await languageModel(join(dir, 'whole'))).eval()];
+    const x = tensor(Int32Array.from({ length: 16 }, (_, i) => (i * 7) % 90));
+    const logits = async (model: Module) => [...(await model.forward(x.reshape([2, 8])).data())];
+    const [wanted, before] = [await logits(merged), await logits(trunk)];
+    await loadAdapter(trunk, join(run, 'adapter'));
+    const alone = await logits(trunk);
+    expect(Math.max(...alone.map((y, i) => Math.abs(y - (wanted[i] as number))))).toBeLessThan(1e-4);
+    expect(Math.max(...alone.map((y, i) => Math.abs(y - (before[i] as number))))).toBeGreaterThan(1e-3);
   }, 60_000);
 
   test('one call from code, from a stream of lines', async () => {
