@@ -71,7 +71,13 @@ export async function runRecipe(recipe: Recipe, request: RunRequest & { out?: st
   const run = out
     ? await RunFolder.create(out, head, options)
     : await RunFolder.createNumbered('runs', resolved.name, head, options);
-  return execute(run, prepared, request);
+  try {
+    return await execute(run, prepared, request);
+  } catch (error) {
+    // Such as weights that do not fit: the same command with better ones must not find a run in its way.
+    await run.discardUnstarted().catch((cause: Error) => prepared.emit({ type: 'notice', text: cause.message }));
+    throw error;
+  }
 }
 
 function headOf({ data, hashes, init }: Prepared, dataDir: string | undefined): RunHead {

@@ -1,5 +1,5 @@
 /** Starting from pretrained weights: heads replaced, lineage kept, companions brought along, resuming without the file. */
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -269,6 +269,20 @@ describe('a recipe', () => {
     expect((await codeOf(async () => parseRecipe({ ...recipe(), init: { wieghts: 'a' } }))).message).toContain(
       'init.wieghts',
     );
+  });
+
+  test('weights that cannot be used leave no folder in the way of better ones', async () => {
+    const file = join(dir, 'better.safetensors');
+    const out = join(dir, 'retried');
+    const run = () => runRecipe(parseRecipe(recipe({ epochs: 0, init: { weights: file } })), { out });
+    await save(createModel('resnet20'), file);
+    expect((await codeOf(run)).code).toBe('WEIGHTS_KEYS');
+    await expect(stat(out)).rejects.toMatchObject({ code: 'ENOENT' });
+    await writeFile(file, (await readFile(join(dir, 'ten.safetensors'))).subarray(0, 900));
+    expect((await codeOf(run)).code).toMatch(/^SAFETENSORS_/);
+    await save(trunk(10), file);
+    expect((await run()).result.modelDir).toBe(join(out, 'model'));
+    expect((await codeOf(run)).code).toBe('RUN_EXISTS');
   });
 
   test('goes on bit for bit without the weights, and refuses changed ones', async () => {

@@ -2,7 +2,7 @@
  * A run is a folder: recipe.json, metrics.jsonl, checkpoints/, model/, report.json, report.txt, and a lock while a
  * process works in it.
  */
-import { mkdir, readdir, statfs } from 'node:fs/promises';
+import { mkdir, readdir, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DataError, IoError, printable } from '../../base/errors.ts';
 import { exists, removeOrphans, writeFileAtomic } from '../../io/atomic.ts';
@@ -148,6 +148,28 @@ export class RunFolder {
   async writeReport(report: unknown, text: string): Promise<void> {
     await writeJson(this.reportPath, report);
     await writeFileAtomic(this.reportTextPath, text);
+  }
+
+  /**
+   * Removes a run that ended before it did anything: no checkpoint, no model and no line of metrics. Others are left alone.
+   * @returns whether it was removed. @throws IoError; LockedError where another process goes on with it.
+   */
+  async discardUnstarted(): Promise<boolean> {
+    const lock = await acquireLock(join(this.path, 'lock'));
+    try {
+      const names = await listNames(this.path, 'look at');
+      const begun =
+        names.some((name) => !ours(name) && !['recipe.json', 'metrics.jsonl', 'init'].includes(name)) ||
+        (await listNames(join(this.path, 'checkpoints'), 'look at')).length > 0 ||
+        (await this.metrics.read()).length > 0;
+      if (begun) return false;
+      await rm(this.path, { recursive: true, force: true });
+      return true;
+    } catch (cause) {
+      throw ioError(cause, 'delete', this.path);
+    } finally {
+      await lock.release();
+    }
   }
 
   /** Closes the metrics and gives the lock back. May be called twice. */

@@ -56,6 +56,25 @@ describe('run folder', () => {
     expect(readdirSync(foreign)).toEqual(['cat.jpg']);
   });
 
+  test('one that did nothing is removed; one with metrics, a checkpoint or anything else stays', async () => {
+    const run = await RunFolder.create(path, recipe);
+    await run.close();
+    expect(await run.discardUnstarted()).toBe(true);
+    expect(existsSync(path)).toBe(false);
+    for (const begin of [
+      (folder: RunFolder) => folder.appendMetrics({ step: 1, loss: 0.5 }),
+      (folder: RunFolder) => mkdirSync(join(folder.path, 'checkpoints', 'step-1')),
+      (folder: RunFolder) => writeFileSync(join(folder.path, 'notes.txt'), 'mine'),
+    ]) {
+      const other = await RunFolder.create(join(dir, `kept-${readdirSync(dir).length}`), recipe);
+      await begin(other);
+      await other.close();
+      expect(await other.discardUnstarted()).toBe(false);
+      expect(readdirSync(other.path)).toContain('recipe.json');
+      expect(existsSync(join(other.path, 'lock'))).toBe(false);
+    }
+  });
+
   test('goes over what a creation that was killed left', async () => {
     mkdirSync(join(path, 'checkpoints'), { recursive: true });
     writeFileSync(join(path, 'lock'), JSON.stringify({ pid: deadPid(), host: hostname(), started: null, token: 'x' }));
