@@ -74,7 +74,7 @@ export async function readNpySource(source: ByteSource): Promise<HostArray> {
   const bytes = await source.read(at, size - at);
   const view = Buffer.from(bytes.buffer);
   if (descr[0] === '>' && itemSize > 1) itemSize === 2 ? view.swap16() : itemSize === 4 ? view.swap32() : view.swap64();
-  const { dtype, data } = decodeStorage(path, at, { type, key: 'data', itemSize }, bytes);
+  const { dtype, data } = decodeStorage(path, at, { type, key: 'data', itemSize }, bytes, 'NPY_VALUE');
   if (!fortran || shape.length < 2) return { dtype, shape, data };
   const strides = stridesOf([...shape].reverse()).reverse();
   const out = new dtypes[dtype].array(data.length);

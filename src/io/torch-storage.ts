@@ -7,12 +7,13 @@ import type { HostArray } from './host-array.ts';
 import { convert, stored } from './stored-dtype.ts';
 import type { TorchStorage, TorchTensor } from './torch-tensors.ts';
 
-/** The elements of a storage. `offset` is where its bytes lie, for errors. @throws DataError TORCH_VALUE. */
+/** The elements of a storage. `offset` is where its bytes lie, for errors. @throws DataError `code` for a value ours cannot hold. */
 export function decodeStorage(
   path: string,
   offset: number,
   { type, key, itemSize }: Pick<TorchStorage, 'type' | 'key' | 'itemSize'>,
   bytes: Uint8Array<ArrayBuffer>,
+  code = 'TORCH_VALUE',
 ): { dtype: DType; data: TypedArray } {
   const { dtype, direct } = stored[type];
   const raw =
@@ -26,7 +27,7 @@ export function decodeStorage(
   if (misfit >= 0)
     malformed(
       path,
-      'TORCH_VALUE',
+      code,
       offset + misfit * itemSize,
       dtype === 'bool' ? '0 or 1' : 'an integer of 32 bits',
       'another value',

@@ -14,6 +14,8 @@ const GROUP = 2 ** 30;
 /** Deflate and Snappy stay below this; a column of one value repeated, even smaller, has the constant beside it. */
 const RATIO = 1100;
 const SLACK = 2 ** 16;
+/** Of a column of lists in one row group: each is a number of JavaScript, with two levels beside it. */
+const LIST_VALUES = 2 ** 27;
 /** More than the header of any page without its statistics; longer ones are read again as a whole. */
 const HEAD = 2 ** 14;
 
@@ -98,7 +100,12 @@ export async function checkPages(
     if (!meta || !chosen(meta.path_in_schema[0] ?? '')) continue;
     const { start, length } = placeOf(meta);
     const levels = levelsOf(schema, meta.path_in_schema);
-    const most = Number(num_rows) + SLACK;
+    // The decoder has begun others by the time it finds this out, and leaves their failures to nobody.
+    if (!levels)
+      return invalid(source.path, source.size - 8, 'columns of the schema', meta.path_in_schema.slice(0, 8).join('.'));
+    const lists = levels.maxRepetition > 0;
+    // Constant values take no bytes, but the levels that tell where lists begin do.
+    const most = lists ? Math.min(LIST_VALUES, RATIO * length + SLACK) : Number(num_rows) + SLACK;
     let values = 0;
     let unpacked = 0;
     for (let at = start; at < start + length - 1; ) {
@@ -124,6 +131,9 @@ export async function checkPages(
       }
       at = page.end + page.packed;
     }
+    // A list may be of any length: what says how many there are, twice, must agree.
+    if (lists && values !== Number(meta.num_values))
+      invalid(source.path, start, `${meta.num_values} values in the pages of a column of lists`, `${values}`);
   }
   return pages;
 }
@@ -143,22 +153,28 @@ async function checkPlainParts(source: ByteSource, page: Page, runs: PageRuns, b
   }
 }
 
-/** How deep a column may repeat and be null, from the schema: a list in the order of its tree. */
+/** How deep a column may repeat and be null, from the schema: a list in the order of its tree. Undefined: it is not there. */
 function levelsOf(schema: FileMetaData['schema'], path: readonly string[]) {
   let maxRepetition = 0;
   let maxDefinition = 0;
   let at = 1;
+  let siblings = schema[0]?.num_children ?? 0;
   const skip = (): void => {
     for (let below = 1; below > 0 && at < schema.length; at++) below += (schema[at]?.num_children ?? 0) - 1;
   };
   for (const name of path) {
-    while (at < schema.length && schema[at]?.name !== name) skip();
+    while (siblings > 0 && at < schema.length && schema[at]?.name !== name) {
+      skip();
+      siblings--;
+    }
+    if (siblings === 0 || at >= schema.length) return undefined;
+    siblings = schema[at]?.num_children ?? 0;
     const kind = schema[at++]?.repetition_type;
     if (kind === 'REPEATED') maxRepetition++;
     // As the decoder counts, which takes what is not said for null.
     if (kind !== 'REQUIRED') maxDefinition++;
   }
-  return { maxRepetition, maxDefinition };
+  return siblings === 0 && path.length > 0 ? { maxRepetition, maxDefinition } : undefined;
 }
 
 interface Page {

@@ -41,6 +41,38 @@ async function* rowsOf(
   opened: OpenSource,
   columns: readonly string[],
 ): AsyncGenerator<ParquetRow, void, void> {
+  for await (const { rows, start } of groupsOf(file, opened, columns))
+    for (const [i, row] of rows.entries())
+      yield { values: columns.map((name) => textOf(row[name], file, name, start + i + 1)), row: start + i + 1 };
+}
+
+export interface ParquetGroup {
+  /** By column: numbers, bigints, texts, bytes, lists of these; null or undefined where there is none. */
+  readonly rows: readonly Readonly<Record<string, unknown>>[];
+  /** Number of the first row, from 0. */
+  readonly start: number;
+}
+
+/**
+ * The row groups of a file, with values of any kind. Of `wanted` columns those that are there are read.
+ * @throws DataError PARQUET_INVALID; IoError.
+ */
+export async function* readParquetGroups(
+  file: string,
+  wanted: readonly string[],
+): AsyncGenerator<ParquetGroup, void, void> {
+  const opened: OpenSource = (body) => withSource(file, body);
+  const { names } = await opened((source) => open(source, []));
+  const columns = wanted.filter((name) => names.includes(name));
+  // Of no column hyparquet would read all.
+  if (columns.length > 0) yield* groupsOf(file, opened, columns);
+}
+
+async function* groupsOf(
+  file: string,
+  opened: OpenSource,
+  columns: readonly string[],
+): AsyncGenerator<ParquetGroup, void, void> {
   const metadata = await opened((source) => open(source, columns));
   let rowStart = 0;
   for (const group of metadata.row_groups) {
@@ -62,8 +94,7 @@ async function* rowsOf(
         }),
       );
     });
-    for (const [i, row] of rows.entries())
-      yield { values: columns.map((name) => textOf(row[name], file, name, rowStart + i + 1)), row: rowStart + i + 1 };
+    yield { rows, start: rowStart };
     rowStart = rowEnd;
   }
 }
@@ -71,6 +102,17 @@ async function* rowsOf(
 /** The names of a file's columns. */
 export async function parquetColumns(file: string): Promise<string[]> {
   return (await withSource(file, (source) => open(source, []))).names;
+}
+
+/** The texts a writer put beside the data, by key. @throws DataError PARQUET_INVALID; IoError. */
+export async function parquetMetadata(file: string): Promise<Map<string, string>> {
+  const { file: metadata } = await withSource(file, (source) => open(source, []));
+  return guarded(file, async () => {
+    const texts = new Map<string, string>();
+    for (const { key, value } of metadata.key_value_metadata ?? [])
+      if (typeof key === 'string' && typeof value === 'string') texts.set(key, value);
+    return texts;
+  });
 }
 
 interface Opened {
