@@ -32,7 +32,8 @@ export interface ProbeOptions extends CommonOptions {
 export async function probeCommand(file: string, options: ProbeOptions): Promise<void> {
   const { method, metric, l2, seed, json = false } = options;
   const all = await readFeatures(file);
-  if (method === 'kmeans') return clusters(all, { k: options.k ?? all.classes?.length ?? 10, seed, json });
+  if (method === 'kmeans')
+    return clusters(all, { k: options.k ?? (all.labels ? (all.classes ?? namesOf(all)).length : 10), seed, json });
   const rows = Array.from({ length: all.shape[0] }, (_, i) => i);
   const part = (keep: (i: number) => boolean): FeatureTable => rowsOf(all, rows.filter(keep));
   const [train, test] = options.test

@@ -37,8 +37,15 @@ export interface FeatureOptions extends InputOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** A model alone, or one with what makes its inputs: what `loadModelFolder` gives. */
-export type FeatureModel = Module | ({ readonly module: Module } & InputOptions);
+/** A model alone, or one with what makes its inputs and where it comes from: what `loadModelFolder` gives. */
+export type FeatureModel =
+  | Module
+  | ({
+      readonly module: Module;
+      readonly model?: { readonly name: string };
+      /** sha256. */
+      readonly weightsHash?: string;
+    } & InputOptions);
 
 export interface FeatureBatch {
   /** f32 (size, width), row-major. */

@@ -2,14 +2,21 @@
 import { ByteWriter, ParquetWriter, type SchemaElement } from 'hyparquet-writer';
 import { ArgumentError, DataError, printable } from '../base/errors.ts';
 import type { Dataset } from '../data/index.ts';
-import { bytesOf, npyHead, safetensorsHead, type WrittenFile, writeFileAtomic, writeNpy } from '../io/index.ts';
+import {
+  bytesOf,
+  type FileContent,
+  npyHead,
+  safetensorsHead,
+  type WrittenFile,
+  writeFilesTogether,
+} from '../io/index.ts';
 import { Module } from '../nn/index.ts';
 import { classesOf, type FeatureBatch, type FeatureModel, type FeatureOptions, featureBatches } from './extract.ts';
 import { layerText, resolveLayer } from './layer.ts';
-import type { Pooling } from './pooling.ts';
+import { type FeatureOrigin, metadataOf, notesOf } from './origin.ts';
 
 export interface WrittenFeatures {
-  /** The file of the vectors first; beside a .npy lie its `.ids.npy` and `.labels.npy`. */
+  /** The file of the vectors first; beside a .npy lie its `.ids.npy`, `.labels.npy` and `.meta.json`. */
   readonly files: readonly WrittenFile[];
   /** (samples, width). */
   readonly shape: readonly [number, number];
@@ -17,52 +24,86 @@ export interface WrittenFeatures {
   readonly pooling: string;
   readonly labelled: boolean;
   readonly classes?: readonly string[];
+  readonly origin: FeatureOrigin;
+}
+
+export interface WriteOptions extends FeatureOptions {
+  /** What the sample of an id is called, such as its file; kept with the vectors. */
+  readonly nameOf?: ((id: number) => string | undefined) | undefined;
 }
 
 const kinds = ['.npy', '.safetensors', '.parquet'] as const;
 type Kind = (typeof kinds)[number];
 
-/** The format a file's name asks for. @throws ArgumentError FORMAT_UNKNOWN. */
-export function featureFormat(path: string): Kind {
+/** The format a file's name asks for, to be read or written. @throws ArgumentError FORMAT_UNKNOWN. */
+export function featureFormat(path: string, action: 'read' | 'written' = 'written'): Kind {
   const kind = kinds.find((end) => path.toLowerCase().endsWith(end));
   if (kind) return kind;
-  throw new ArgumentError('FORMAT_UNKNOWN', `features cannot be written to ${printable(path)}`, {
-    field: 'out',
+  const [words, hint] =
+    action === 'read'
+      ? ['are not read from', 'features are in a .npy, .safetensors or .parquet file, as cambium features writes them']
+      : ['cannot be written to', 'end the name in .npy, .safetensors or .parquet'];
+  throw new ArgumentError('FORMAT_UNKNOWN', `features ${words} ${printable(path)}`, {
+    field: action === 'read' ? 'file' : 'out',
     got: path,
     expected: kinds.join(', '),
-    hint: 'end the name in .npy, .safetensors or .parquet',
+    hint,
   });
 }
 
+/** What lies beside a .npy. */
+export const companion = (path: string, name: 'ids.npy' | 'labels.npy' | 'meta.json'): string =>
+  `${path.slice(0, -'.npy'.length)}.${name}`;
+
 /**
- * Writes the features of `data` in bounded memory, atomically.
- * - .npy: f32 (samples, width); ids and labels, i32, beside it in `NAME.ids.npy` and `NAME.labels.npy`
- * - .safetensors: tensors `features`, `ids`, `labels`; layer, pooling and classes as metadata
- * - .parquet: columns `id`, `label`, `class` and `features`, a list of floats
+ * Writes the features of `data` in bounded memory: all files whole, or the old ones as they were.
+ * - .npy: f32 (samples, width); ids and labels, i32, beside it in `NAME.ids.npy` and `NAME.labels.npy`, the rest in `NAME.meta.json`
+ * - .safetensors: tensors `features`, `ids`, `labels`; origin, classes and names as metadata
+ * - .parquet: columns `id`, `name`, `label`, `class` and `features`, a list of floats; origin and classes as metadata
+ *
+ * The origin: layer, pooling, the model's name and the sha256 of its weights, as far as `model` tells them.
  * @throws what `features` throws; ArgumentError FORMAT_UNKNOWN; IoError.
  */
 export async function writeFeatures(
   path: string,
   model: FeatureModel,
   data: Dataset<unknown>,
-  options: FeatureOptions = {},
+  { nameOf, ...options }: WriteOptions = {},
 ): Promise<WrittenFeatures> {
   const kind = featureFormat(path);
   if (data.length === 0) throw new DataError('DATASET_EMPTY', `${printable(data.name)} has no samples`, { got: 0 });
   const module = model instanceof Module ? model : model.module;
-  const origin = { layer: layerText(resolveLayer(module, options.layer)), pooling: options.pooling ?? 'auto' };
-  const sink = new Sink(featureBatches(model, data, options), data, origin);
+  const point = { layer: layerText(resolveLayer(module, options.layer)), pooling: options.pooling ?? 'auto' };
+  const { model: known, weightsHash: weights } = model instanceof Module ? {} : model;
+  const origin = { ...(known && { model: known.name }), ...(weights !== undefined && { weights }), ...point };
+  const sink = new Sink(featureBatches(model, data, options), data, origin, nameOf);
   await sink.open();
-  const written = await writeFileAtomic(path, encoders[kind](path, sink));
-  const files = [written];
+  const files: (readonly [string, FileContent])[] = [[path, encoders[kind](path, sink)]];
+  const stale: string[] = [];
   if (kind === '.npy') {
-    const stem = path.slice(0, -kind.length);
-    files.push(await writeNpy(`${stem}.ids.npy`, { dtype: 'i32', shape: [sink.rows], data: sink.ids }));
-    if (sink.labels)
-      files.push(await writeNpy(`${stem}.labels.npy`, { dtype: 'i32', shape: [sink.rows], data: sink.labels }));
+    files.push([companion(path, 'ids.npy'), columnNpy(sink, 'ids')]);
+    const labels = companion(path, 'labels.npy');
+    if (sink.labels) files.push([labels, columnNpy(sink, 'labels')]);
+    // Of other vectors, which had that name before.
+    else stale.push(labels);
+    files.push([companion(path, 'meta.json'), `${JSON.stringify(sink.notes())}\n`]);
   }
+  const written = await writeFilesTogether(files, stale);
   const { rows, width, labels, classes } = sink;
-  return { files, shape: [rows, width], ...origin, labelled: labels !== undefined, ...(classes && { classes }) };
+  return {
+    files: written,
+    shape: [rows, width],
+    ...point,
+    labelled: labels !== undefined,
+    ...(classes && { classes }),
+    origin,
+  };
+}
+
+/** Read when the vectors have gone by. */
+async function* columnNpy(sink: Sink, column: 'ids' | 'labels'): AsyncGenerator<Uint8Array> {
+  yield npyHead({ dtype: 'i32', shape: [sink.rows] });
+  yield bytesOf(sink[column] as Int32Array);
 }
 
 /** The stream of batches with what a header must know before; keeps ids and labels for the end. */
@@ -71,17 +112,30 @@ class Sink {
   readonly ids: Int32Array;
   labels: Int32Array | undefined;
   readonly classes: readonly string[] | undefined;
+  /** Of every sample, where they have names. */
+  readonly names: readonly string[] | undefined;
   width = 0;
-  readonly origin: { readonly layer: string; readonly pooling: Pooling };
+  readonly origin: FeatureOrigin;
   readonly #stream: ReturnType<typeof featureBatches>;
   #next: IteratorResult<FeatureBatch, unknown> | undefined;
 
-  constructor(stream: ReturnType<typeof featureBatches>, data: Dataset<unknown>, origin: Sink['origin']) {
+  constructor(
+    stream: ReturnType<typeof featureBatches>,
+    data: Dataset<unknown>,
+    origin: FeatureOrigin,
+    nameOf: WriteOptions['nameOf'],
+  ) {
     this.origin = origin;
     this.#stream = stream;
     this.rows = data.length;
     this.ids = new Int32Array(data.length);
     this.classes = classesOf(data);
+    this.names = nameOf && Array.from({ length: data.length }, (_, i) => nameOf(data.id?.(i) ?? i) ?? '');
+  }
+
+  /** What is no array of numbers. */
+  notes(): ReturnType<typeof notesOf> {
+    return notesOf(this.origin, this.labels && this.classes, this.names);
   }
 
   /** Computes the first batch: what cannot work fails before a file is begun. */
@@ -105,7 +159,7 @@ class Sink {
       }
     } finally {
       // A file that cannot be written leaves the loop early.
-      await this.#stream.return({ ...this.origin, layerShape: [] });
+      await this.#stream.return({ layer: '', pooling: 'auto', layerShape: [] });
     }
   }
 }
@@ -124,7 +178,7 @@ const encoders: { readonly [K in Kind]: (path: string, sink: Sink) => AsyncGener
         ['ids', column],
         ...(sink.labels ? [['labels', column] as const] : []),
       ],
-      { ...sink.origin, ...(sink.classes && { classes: JSON.stringify(sink.classes) }) },
+      metadataOf(sink.notes()),
     );
     for await (const { vectors } of sink.batches()) yield bytesOf(vectors);
     yield bytesOf(sink.ids);
@@ -143,11 +197,18 @@ const encoders: { readonly [K in Kind]: (path: string, sink: Sink) => AsyncGener
       schema: parquetSchema(sink),
       codec: 'UNCOMPRESSED',
       statistics: false,
+      // Names stand in their column.
+      kvMetadata: Object.entries(metadataOf({ ...sink.notes(), names: undefined })).map(([key, value]) => ({
+        key,
+        value,
+      })),
     });
     let group: FeatureBatch[] = [];
     const rows = Math.max(1, Math.floor(GROUP_VALUES / Math.max(1, sink.width)));
+    let start = 0;
     const flush = async (): Promise<Uint8Array> => {
-      await parquet.write({ columnData: parquetColumns(group, sink), rowGroupSize: 2 ** 30 });
+      await parquet.write({ columnData: parquetColumns(group, start, sink), rowGroupSize: 2 ** 30 });
+      for (const { size } of group) start += size;
       group = [];
       return taken();
     };
@@ -168,12 +229,14 @@ const encoders: { readonly [K in Kind]: (path: string, sink: Sink) => AsyncGener
 // Values of one row group: the writer holds them as JavaScript numbers with two levels each.
 const GROUP_VALUES = 2 ** 20;
 
-function parquetSchema({ labels, classes }: Sink): SchemaElement[] {
+function parquetSchema({ labels, classes, names }: Sink): SchemaElement[] {
   const required = { repetition_type: 'REQUIRED' } as const;
+  const text = { type: 'BYTE_ARRAY', converted_type: 'UTF8', ...required } as const;
   const columns: SchemaElement[] = [
     { name: 'id', type: 'INT32', ...required },
+    ...(names ? [{ name: 'name', ...text } as const] : []),
     ...(labels ? [{ name: 'label', type: 'INT32', ...required } as const] : []),
-    ...(labels && classes ? [{ name: 'class', type: 'BYTE_ARRAY', converted_type: 'UTF8', ...required } as const] : []),
+    ...(labels && classes ? [{ name: 'class', ...text } as const] : []),
   ];
   return [
     { name: 'root', num_children: columns.length + 1 },
@@ -184,7 +247,7 @@ function parquetSchema({ labels, classes }: Sink): SchemaElement[] {
   ];
 }
 
-function parquetColumns(batches: readonly FeatureBatch[], { labels, classes }: Sink) {
+function parquetColumns(batches: readonly FeatureBatch[], start: number, { labels, classes, names }: Sink) {
   const ids = batches.flatMap((batch) => Array.from(batch.ids));
   const label = labels && batches.flatMap((batch) => Array.from(batch.labels ?? []));
   const vectors = batches.flatMap(({ vectors: all, size, width }) =>
@@ -192,6 +255,7 @@ function parquetColumns(batches: readonly FeatureBatch[], { labels, classes }: S
   );
   return [
     { name: 'id', data: ids },
+    ...(names ? [{ name: 'name', data: names.slice(start, start + ids.length) }] : []),
     ...(label ? [{ name: 'label', data: label }] : []),
     ...(label && classes ? [{ name: 'class', data: label.map((k) => classes[k] as string) }] : []),
     { name: 'features', data: vectors },

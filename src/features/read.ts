@@ -1,24 +1,24 @@
 /** Features back from the files `writeFeatures` makes. */
-import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet';
-import { compressors } from 'hyparquet-compressors';
 import { DataError, printable } from '../base/index.ts';
-import { exists, readNpy, readSafetensors, readSafetensorsHeader } from '../io/index.ts';
-import { featureFormat } from './feature-file.ts';
+import { parquetMetadata, readParquetGroups } from '../data/index.ts';
+import { exists, readJson, readNpy, readSafetensors, readSafetensorsHeader } from '../io/index.ts';
+import { companion, featureFormat } from './feature-file.ts';
+import { type FeatureNotes, notesOfMetadata, parseNotes } from './origin.ts';
 import { checkTable, type FeatureTable } from './table.ts';
 
 /**
- * Reads .npy (with `NAME.ids.npy` and `NAME.labels.npy` beside it, where there are any), .safetensors or .parquet.
+ * Reads .npy (with `NAME.ids.npy`, `NAME.labels.npy` and `NAME.meta.json` beside it, where there are any), .safetensors or .parquet.
  * @throws DataError FEATURES_INVALID, FEATURES_NOT_FINITE, those of the formats; ArgumentError FORMAT_UNKNOWN; IoError.
  */
 export async function readFeatures(path: string): Promise<FeatureTable> {
-  const table = await readers[featureFormat(path)](path);
+  const table = await readers[featureFormat(path, 'read')](path);
   checkTable(table);
   return table;
 }
 
 const readers = { '.npy': fromNpy, '.safetensors': fromSafetensors, '.parquet': fromParquet } as const;
 
-interface Arrays {
+interface Arrays extends FeatureNotes {
   readonly features: {
     readonly dtype: string;
     readonly shape: readonly number[];
@@ -26,10 +26,9 @@ interface Arrays {
   };
   readonly ids?: ArrayLike<number | bigint>;
   readonly labels?: ArrayLike<number | bigint>;
-  readonly classes?: readonly string[];
 }
 
-function tableOf(path: string, { features: { dtype, shape, data }, ids, labels, classes }: Arrays): FeatureTable {
+function tableOf(path: string, { features: { dtype, shape, data }, ids, labels, ...notes }: Arrays): FeatureTable {
   const [rows, width] = shape;
   if (shape.length !== 2 || dtype !== 'f32' || rows === undefined || width === undefined)
     throw new DataError(
@@ -61,18 +60,19 @@ function tableOf(path: string, { features: { dtype, shape, data }, ids, labels, 
     shape: [rows, width],
     ids: ids ? whole('ids', ids) : Int32Array.from({ length: rows }, (_, i) => i),
     ...(labels && { labels: whole('labels', labels) }),
-    ...(classes && { classes }),
+    ...notes,
   };
 }
 
 async function fromNpy(path: string): Promise<FeatureTable> {
-  const stem = path.slice(0, -'.npy'.length);
-  const beside = async (name: string) => {
-    const file = `${stem}.${name}.npy`;
+  const beside = async (name: 'ids.npy' | 'labels.npy') => {
+    const file = companion(path, name);
     return (await exists(file)) ? ((await readNpy(file)).data as ArrayLike<number>) : undefined;
   };
-  const [ids, labels] = [await beside('ids'), await beside('labels')];
-  return tableOf(path, { features: await readNpy(path), ...(ids && { ids }), ...(labels && { labels }) });
+  const [ids, labels] = [await beside('ids.npy'), await beside('labels.npy')];
+  const meta = companion(path, 'meta.json');
+  const notes = (await exists(meta)) ? parseNotes(await readJson(meta, { maxBytes: 2 ** 28 }), meta) : {};
+  return tableOf(path, { features: await readNpy(path), ...(ids && { ids }), ...(labels && { labels }), ...notes });
 }
 
 async function fromSafetensors(path: string): Promise<FeatureTable> {
@@ -86,68 +86,79 @@ async function fromSafetensors(path: string): Promise<FeatureTable> {
       got: [...tensors.keys()].slice(0, 20),
     });
   const [ids, labels] = [tensors.get('ids'), tensors.get('labels')];
-  const classes = metadata.has('classes') ? namesOf(metadata.get('classes') as string, path) : undefined;
   return tableOf(path, {
     features,
     ...(ids && { ids: ids.data }),
     ...(labels && { labels: labels.data }),
-    ...(classes && { classes }),
-  });
-}
-
-function namesOf(text: string, path: string): readonly string[] {
-  try {
-    const names: unknown = JSON.parse(text);
-    if (Array.isArray(names) && names.every((name) => typeof name === 'string')) return names;
-  } catch {
-    // Told below: what it is matters more than why it does not parse.
-  }
-  throw new DataError('FEATURES_INVALID', `${printable(path)}: the metadata "classes" is no list of names`, {
-    file: path,
-    got: text,
+    ...notesOfMetadata(metadata, path),
   });
 }
 
 async function fromParquet(path: string): Promise<FeatureTable> {
-  const rows = await parquetReadObjects({ file: await asyncBufferFromFile(path), compressors }).catch(
-    (cause: Error) => {
-      throw new DataError('PARQUET_INVALID', `${printable(path)} cannot be read: ${printable(cause.message)}`, {
-        file: path,
-        cause,
-      });
-    },
-  );
-  const lists = rows.map((row) => row.features as ArrayLike<number> | undefined);
-  const width = lists[0]?.length ?? 0;
-  const bad = lists.findIndex((list) => list?.length !== width);
-  if (bad >= 0 || width === 0)
-    throw new DataError('FEATURES_INVALID', `${printable(path)}: row ${Math.max(0, bad)} has no ${width} features`, {
+  const invalid = (row: number, message: string, got?: unknown): never => {
+    throw new DataError('FEATURES_INVALID', `${printable(path)}: row ${row} ${message}`, {
       file: path,
-      sample: bad,
+      sample: row,
+      got,
     });
-  const vectors = new Float32Array(rows.length * width);
-  lists.forEach((list, i) => {
-    vectors.set(list as ArrayLike<number>, i * width);
-  });
-  const column = (name: string) =>
-    rows[0]?.[name] === undefined
-      ? undefined
-      : rows.map((row) => (row[name] === null ? Number.NaN : Number(row[name])));
-  const [ids, labels] = [column('id'), column('label')];
-  const names = labels && rows[0]?.class !== undefined ? classNamesOf(rows, labels) : undefined;
+  };
+  const blocks: Float32Array[] = [];
+  const columns: { readonly [name in 'id' | 'label']: number[] } = { id: [], label: [] };
+  const classNames = new Map<number, string>();
+  const names: string[] = [];
+  let width = 0;
+  let count = 0;
+  for await (const { rows, start } of readParquetGroups(path, ['id', 'name', 'label', 'class', 'features'])) {
+    const lists = rows.map((row) => row.features);
+    if (start === 0) width = Array.isArray(lists[0]) ? lists[0].length : 0;
+    const block = new Float32Array(rows.length * width);
+    for (const [i, list] of lists.entries()) {
+      if (!Array.isArray(list) || list.length !== width || width === 0)
+        return invalid(start + i, width === 0 ? 'has no features' : `has no ${width} features`);
+      const bad = list.findIndex((v) => typeof v !== 'number');
+      if (bad >= 0) invalid(start + i, `has no number as feature ${bad}`, typeof list[bad]);
+      block.set(list as number[], i * width);
+    }
+    blocks.push(block);
+    for (const name of ['id', 'label'] as const)
+      for (const { [name]: value } of rows)
+        if (value !== undefined)
+          columns[name].push(typeof value === 'string' || value === null ? Number.NaN : Number(value));
+    for (const { name, label, class: className } of rows) {
+      if (typeof name === 'string') names.push(name);
+      if (typeof className === 'string') classNames.set(Number(label), className);
+    }
+    count += rows.length;
+  }
+  const vectors = new Float32Array(count * width);
+  let at = 0;
+  for (const block of blocks) {
+    vectors.set(block, at);
+    at += block.length;
+  }
+  const { id, label } = columns;
   return tableOf(path, {
-    features: { dtype: 'f32', shape: [rows.length, width], data: vectors },
-    ...(ids && { ids }),
-    ...(labels && { labels }),
-    ...(names && { classes: names }),
+    features: { dtype: 'f32', shape: [count, width], data: vectors },
+    ...(id.length > 0 && { ids: id }),
+    ...(label.length > 0 && { labels: label }),
+    ...(classNames.size > 0 && { classes: classNamesOf(classNames, path) }),
+    ...(names.length > 0 && { names }),
+    ...notesOfMetadata(await parquetMetadata(path), path),
   });
 }
 
 // Classes that no row is of have no name in the file.
-function classNamesOf(rows: readonly Record<string, unknown>[], labels: readonly number[]): string[] {
-  const names = Array.from({ length: Math.max(...new Set(labels)) + 1 }, (_, i) => String(i));
-  rows.forEach((row, i) => {
-    names[labels[i] as number] = String(row.class);
-  });
-  return names;
+function classNamesOf(names: ReadonlyMap<number, string>, path: string): string[] {
+  const most = [...names.keys()].reduce((a, b) => Math.max(a, b), 0);
+  // A label beyond all reason is told as one outside the classes; a list of so many names is not made for it.
+  if (!(most < MOST_CLASSES))
+    throw new DataError('FEATURES_INVALID', `${printable(path)}: a class of number ${most}`, {
+      file: path,
+      field: 'label',
+      expected: `< ${MOST_CLASSES}`,
+      got: most,
+    });
+  return Array.from({ length: most + 1 }, (_, i) => names.get(i) ?? String(i));
 }
+
+const MOST_CLASSES = 2 ** 20;

@@ -1,5 +1,6 @@
 /** Vectors with ids and labels, as `features` gives and files hold them; and the checks everything on them begins with. */
 import { ArgumentError, DataError, printable } from '../base/index.ts';
+import type { FeatureOrigin } from './origin.ts';
 
 export interface FeatureTable {
   /** f32, row-major of `shape`. */
@@ -10,20 +11,24 @@ export interface FeatureTable {
   readonly ids: Int32Array;
   readonly labels?: Int32Array;
   readonly classes?: readonly string[];
+  /** What each sample is called, such as its file. */
+  readonly names?: readonly string[];
+  readonly origin?: FeatureOrigin;
 }
 
 /** @throws DataError FEATURES_INVALID for sizes that do not fit or no rows; FEATURES_NOT_FINITE naming the row. */
-export function checkTable({ vectors, shape: [rows, width], ids, labels }: FeatureTable): void {
+export function checkTable({ vectors, shape: [rows, width], ids, labels, names }: FeatureTable): void {
   if (
     rows < 1 ||
     width < 1 ||
     vectors.length !== rows * width ||
     ids.length !== rows ||
-    (labels?.length ?? rows) !== rows
+    (labels?.length ?? rows) !== rows ||
+    (names?.length ?? rows) !== rows
   )
     throw new DataError('FEATURES_INVALID', `features of shape ${rows} x ${width}: the arrays do not fit`, {
       expected: { vectors: rows * width, ids: rows },
-      got: { vectors: vectors.length, ids: ids.length, labels: labels?.length },
+      got: { vectors: vectors.length, ids: ids.length, labels: labels?.length, names: names?.length },
     });
   const bad = vectors.findIndex((v) => !Number.isFinite(v));
   if (bad >= 0)
@@ -82,6 +87,8 @@ export function rowsOf(table: FeatureTable, rows: ArrayLike<number>): FeatureTab
     ids: pick(table.ids),
     ...(table.labels && { labels: pick(table.labels) }),
     ...(table.classes && { classes: table.classes }),
+    ...(table.names && { names: Array.from(rows, (row) => table.names?.[row] as string) }),
+    ...(table.origin && { origin: table.origin }),
   };
 }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { IoError } from '../base/errors.ts';
-import { hashFile, removeOrphans, sha256, writeFileAtomic } from './atomic.ts';
+import { hashFile, removeOrphans, sha256, writeFileAtomic, writeFilesTogether } from './atomic.ts';
 
 let dir: string;
 beforeEach(() => {
@@ -43,6 +43,26 @@ test('a source that fails half way leaves the old file and no temporary', async 
   await expect(writeFileAtomic(path, failing())).rejects.toMatchObject({ details: { bytesWritten: bytes.length } });
   expect(readFileSync(path, 'utf8')).toBe('old');
   expect(readdirSync(dir)).toEqual(['a.bin']);
+});
+
+test('files that belong together are written all or none; those that no longer belong to them go', async () => {
+  const at = (name: string): string => join(dir, name);
+  for (const name of ['v', 'ids', 'labels']) writeFileSync(at(name), 'old');
+  async function* failing() {
+    yield bytes;
+    throw new Error('gone');
+  }
+  const files = [
+    [at('v'), 'new'],
+    [at('ids'), 'new'],
+  ] as const;
+  await expect(writeFilesTogether([...files, [at('x'), failing()]], [at('labels')])).rejects.toThrow(/cannot write.*x/);
+  expect(readdirSync(dir).map((name) => readFileSync(at(name), 'utf8'))).toEqual(['old', 'old', 'old']);
+  expect(await writeFilesTogether(files, [at('labels'), at('never')])).toEqual([
+    { path: at('v'), bytes: 3, sha256: sha256('new') },
+    { path: at('ids'), bytes: 3, sha256: sha256('new') },
+  ]);
+  expect(readdirSync(dir).sort()).toEqual(['ids', 'v']);
 });
 
 test.each([

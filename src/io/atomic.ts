@@ -27,8 +27,78 @@ const PIECE = 64 * 2 ** 20;
  * @throws IoError with errno, path and the bytes written so far. The old file is then untouched and no temporary is left.
  */
 export async function writeFileAtomic(path: string, data: FileContent): Promise<WrittenFile> {
-  const directory = dirname(path);
-  const temporary = join(directory, `.cambium-${process.pid}-${randomBytes(6).toString('hex')}.tmp`);
+  const draft = await writeDraft(path, data);
+  try {
+    await publish(draft.handle, draft.temporary, path, draft.bytes);
+  } catch (cause) {
+    await discard(draft);
+    throw ioError(cause, 'write', path, { bytesWritten: draft.bytes });
+  }
+  return writtenOf(draft);
+}
+
+/**
+ * Writes files that belong together: all are on the disk before the first old one is touched. The first is the one the
+ * others go with: it disappears before they change and comes last, so that it never stands beside what is not its own,
+ * whatever dies when. They are written in the order given; `stale` ones are removed.
+ * @throws IoError as `writeFileAtomic`; until all are written, nothing has changed.
+ */
+export async function writeFilesTogether(
+  files: readonly (readonly [path: string, data: FileContent])[],
+  stale: readonly string[] = [],
+): Promise<WrittenFile[]> {
+  const drafts: Draft[] = [];
+  let at = files[0]?.[0] ?? '';
+  try {
+    for (const path of [...files.map(([name]) => name), ...stale]) await refuseFolder(path);
+    for (const [path, data] of files) {
+      at = path;
+      const draft = await writeDraft(path, data);
+      drafts.push(draft);
+      await draft.handle.sync();
+    }
+    const [main] = drafts;
+    for (const path of [...(main && drafts.length > 1 ? [main.path] : []), ...stale]) {
+      at = path;
+      await unlink(path).catch((cause: NodeJS.ErrnoException) => {
+        if (errnoOf(cause) !== 'ENOENT') throw cause;
+      });
+    }
+    for (const draft of [...drafts].reverse()) {
+      at = draft.path;
+      await publish(draft.handle, draft.temporary, draft.path, draft.bytes);
+    }
+    return drafts.map(writtenOf);
+  } catch (cause) {
+    for (const draft of drafts) await discard(draft);
+    throw ioError(cause, 'write', at);
+  }
+}
+
+// A folder of that name would be found out only by the rename.
+async function refuseFolder(path: string): Promise<void> {
+  const found = await stat(path).catch((cause: NodeJS.ErrnoException) => {
+    if (errnoOf(cause) === 'ENOENT') return undefined;
+    throw ioError(cause, 'write', path);
+  });
+  if (found?.isDirectory()) throw ioError(Object.assign(new Error('a directory'), { code: 'EISDIR' }), 'write', path);
+}
+
+interface Draft extends WrittenFile {
+  readonly handle: FileHandle;
+  readonly temporary: string;
+}
+
+const writtenOf = ({ path, bytes, sha256: digest }: Draft): WrittenFile => ({ path, bytes, sha256: digest });
+
+async function discard({ handle, temporary }: Pick<Draft, 'handle' | 'temporary'>): Promise<void> {
+  await handle.close().catch(() => {});
+  await unlink(temporary).catch(() => {});
+}
+
+/** The whole content in a temporary file beside `path`, still open. Nothing is left of one that fails. */
+async function writeDraft(path: string, data: FileContent): Promise<Draft> {
+  const temporary = join(dirname(path), `.cambium-${process.pid}-${randomBytes(6).toString('hex')}.tmp`);
   let handle: FileHandle | undefined;
   let bytes = 0;
   try {
@@ -39,11 +109,9 @@ export async function writeFileAtomic(path: string, data: FileContent): Promise<
       await writeAll(handle, chunk);
       bytes += chunk.length;
     }
-    await publish(handle, temporary, path, bytes);
-    return { path, bytes, sha256: hash.digest('hex') };
+    return { path, bytes, sha256: hash.digest('hex'), handle, temporary };
   } catch (cause) {
-    await handle?.close().catch(() => {});
-    await unlink(temporary).catch(() => {});
+    if (handle) await discard({ handle, temporary });
     throw ioError(cause, 'write', path, { bytesWritten: bytes });
   }
 }

@@ -1,5 +1,5 @@
 /** Every parser of untrusted files with small valid seeds and mutations that know the format. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,9 +7,10 @@ import { gzipSync } from 'node:zlib';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import { readParquetSource } from '../../src/data/formats/parquet.ts';
 import { parseTar } from '../../src/data/formats/tar.ts';
-import { parseIdx, parseTokenizer } from '../../src/data/index.ts';
+import { digits, parseIdx, parseTokenizer } from '../../src/data/index.ts';
 import { readTable } from '../../src/data/text/table.ts';
 import { bertJson, byteLevelJson } from '../../src/data/text/tokenizer-parts.ts';
+import { readFeatures, writeFeatures } from '../../src/features/index.ts';
 import { memorySource } from '../../src/io/byte-source.ts';
 import {
   parseJson,
@@ -24,6 +25,7 @@ import {
 } from '../../src/io/index.ts';
 import { readPickle } from '../../src/io/pickle.ts';
 import { isTorchName } from '../../src/io/torch-tensors.ts';
+import { MLP } from '../../src/models/index.ts';
 import { makeZip, mutatePickle, pickleOpcodes, type ZipRecord } from './containers.ts';
 import { concat, mutateBytes, mutateJson, type Random } from './mutate.ts';
 
@@ -308,6 +310,43 @@ function parquet(): FuzzTarget {
   };
 }
 
+/** A byte in front says which file of a set is damaged; the others of the set are whole. */
+async function features(): Promise<FuzzTarget> {
+  const { dir, close } = folder();
+  const [module, samples] = [new MLP({ hidden: 5 }), digits({ split: 'test', size: 24 })];
+  for (const kind of ['npy', 'safetensors', 'parquet'])
+    await writeFeatures(join(dir, `v.${kind}`), module, samples, { layer: 'layers.2', batchSize: 8 });
+  const names = readdirSync(dir).sort();
+  const whole = names.map((name) => new Uint8Array(readFileSync(join(dir, name))));
+  return {
+    name: 'features',
+    weights: false,
+    make(random) {
+      const at = random.chance(2) ? names.indexOf('v.parquet') : random.below(names.length);
+      const seed = whole[at]!;
+      const json = names[at]!.endsWith('.json');
+      const bytes =
+        json && !random.chance(3)
+          ? Buffer.from(mutateJson(Buffer.from(seed).toString(), random))
+          : names[at]!.endsWith('.npy')
+            ? mutateNpy(seed, random)
+            : mutateBytes(seed, random, names[at] === 'v.parquet' && random.chance(3) ? seed.length >> 1 : 0);
+      return concat(Uint8Array.of(at), bytes);
+    },
+    async parse(bytes) {
+      const at = bytes[0]!;
+      const path = join(dir, names[at]!);
+      writeFileSync(path, bytes.subarray(1));
+      try {
+        await readFeatures(join(dir, `v.${/parquet|safetensors/.exec(path)?.[0] ?? 'npy'}`));
+      } finally {
+        writeFileSync(path, whole[at]!);
+      }
+    },
+    close,
+  };
+}
+
 function table(name: string, file: string, seed: string): FuzzTarget {
   const { dir, close } = folder();
   const path = join(dir, file);
@@ -392,6 +431,7 @@ const makers: { readonly [name: string]: () => FuzzTarget | Promise<FuzzTarget> 
   index,
   tar,
   parquet,
+  features,
   csv: () => table('csv', 'x.csv', 'label,text\r\n1,"good, ""very"" good"\r\n\r\n0,"two\nlines é 中"\n1,last'),
   jsonl: () => table('jsonl', 'x.jsonl', '{"label":1,"text":"good é"}\n\n{"label":"0","text":"b\\n"}\n'),
   tokenizer,
