@@ -14,5 +14,4 @@ export * from './confusion-text.ts';
 export * from './mean.ts';
 export * from './multi-label.ts';
 export * from './regression.ts';
-export * from './top-k.ts';
 export * from './wilson.ts';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { ArgumentError, DataError, NumericError } from '../../base/errors.ts';
+import { ArgumentError, DataError } from '../../base/errors.ts';
 import {
   type ClassificationReport,
   ConfusionMatrix,
@@ -11,7 +11,6 @@ import {
   formatReport,
   Mean,
   reportRows,
-  TopK,
   wilsonInterval,
   worstConfusions,
 } from './index.ts';
@@ -238,35 +237,6 @@ test('Wilson interval of nothing, and of what is no share', () => {
     [0.5, 1],
   ] as const)
     expect(() => wilsonInterval(a, b)).toThrow(ArgumentError);
-});
-
-describe('top-k', () => {
-  const path = new URL('../../../test/golden/metrics/top-k.json', import.meta.url);
-  const golden = JSON.parse(readFileSync(path, 'utf8')) as { scores: number[]; labels: number[]; accuracy: number[] };
-  test.each(golden.accuracy.map((accuracy, i) => [i + 1, accuracy] as const))('k = %d: %d', (k, accuracy) => {
-    const { scores, labels } = golden;
-    expect(new TopK(k).update(Float32Array.from(scores), labels).accuracy).toBe(accuracy);
-    const parts = new TopK(k).update(scores.slice(0, 70), labels.slice(0, 10));
-    parts.merge(new TopK(k).update(scores.slice(70), labels.slice(10)));
-    expect(parts).toMatchObject({ total: 60, accuracy });
-  });
-  test('of equal scores the lower class comes first; infinities are numbers', () => {
-    expect(new TopK(1).update([1, 1, 1, 1], [0, 1]).correct).toBe(1);
-    expect(new TopK(1).update([-Infinity, -Infinity, Infinity, 0], [1, 0]).correct).toBe(1);
-    expect(new TopK(9).update([1, 2], [0]).accuracy).toBe(1);
-    expect(new TopK(1).update([], []).accuracy).toBe(0);
-  });
-  test('what is no batch is refused, and nothing is counted', () => {
-    const top = new TopK(1);
-    expect(() => top.update([1, 2, 3], [0, 1])).toThrow(ArgumentError);
-    expect(() => top.update([1, 2], [])).toThrow(ArgumentError);
-    expect(() => top.update([], [0])).toThrow(ArgumentError);
-    expect(() => top.update([1, 2, 3, 4], [0, 2])).toThrow(DataError);
-    expect(() => top.update([1, 2, 3, Number.NaN], [0, 0])).toThrow(NumericError);
-    expect(() => top.merge(new TopK(2))).toThrow(ArgumentError);
-    expect(top.total).toBe(0);
-    for (const k of [0, 1.5, -1, Number.NaN]) expect(() => new TopK(k)).toThrow(ArgumentError);
-  });
 });
 
 describe('confusion matrix in the terminal', () => {

@@ -1,5 +1,4 @@
-"""Records scikit-learn's classification_report on cases of every kind: test/golden/metrics/reports.json,
-and its top_k_accuracy_score: test/golden/metrics/top-k.json.
+"""Records scikit-learn's classification_report on cases of every kind: test/golden/metrics/reports.json.
 
 python test/golden/scripts/metrics.py
 """
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import sklearn
-from sklearn.metrics import classification_report, top_k_accuracy_score
+from sklearn.metrics import classification_report
 
 warnings.filterwarnings("ignore")
 rng = np.random.default_rng(20240611)
@@ -72,11 +71,3 @@ out.parent.mkdir(parents=True, exist_ok=True)
 rows = ",\n".join(json.dumps(row, ensure_ascii=False) for row in cases)
 out.write_text(f'{{"scikit-learn": "{sklearn.__version__}", "cases": [\n{rows}\n]}}\n', encoding="utf-8")
 print(len(cases), "cases", out.stat().st_size, "bytes")
-
-# Whole numbers in 0..999 drawn without ties within a row: scikit-learn breaks ties the other way round than argmax.
-scores = np.array([rng.permutation(1000)[:7] for _ in range(60)])
-labels = rng.integers(0, 7, 60)
-found = [float(top_k_accuracy_score(labels, scores, k=k, labels=range(7))) for k in range(1, 7)]
-out = out.with_name("top-k.json")
-out.write_text(json.dumps({"scores": scores.ravel().tolist(), "labels": labels.tolist(), "accuracy": found}) + "\n")
-print(found)
