@@ -117,6 +117,8 @@ export interface TrainResult {
   readonly validation?: Measures;
   /** `baseline`: of always answering the most frequent class, where every sample has one. */
   readonly test?: Evaluation & { readonly baseline?: { readonly label: string; readonly accuracy: number } };
+  /** Where there is no test part: the validation part, on the weights that were kept. */
+  readonly validated?: Evaluation;
   readonly modelDir?: string;
   readonly weightsHash?: string;
   /** What `init` loaded; not where the run was resumed. */
@@ -164,15 +166,12 @@ export async function fineTune(options: FineTuneOptions & { balance?: Balance })
     weightsHash = await saveModelFolder(saveTo, model, description);
   }
   const stop = (): boolean => options.signals?.received !== undefined;
-  const test =
-    data.test && (await evaluate(model, task, data.test, { batchSize: evalBatchSize, transforms, text, stop }));
+  const measured = data.test ?? data.validation;
+  const evaluation =
+    measured && (await evaluate(model, task, measured, { batchSize: evalBatchSize, transforms, text, stop }));
   // The last checkpoint holds everything; resuming measures again.
-  if (data.test && !test) throw new RunStopped(options.signals?.received, end.step, options.checkpoints?.run);
-  // Nothing was trained: what there is to measure without a test part.
-  const untrained =
-    end.epoch === 0 && !data.test && data.validation
-      ? await evaluate(model, task, data.validation, { batchSize: evalBatchSize, transforms, text, stop })
-      : undefined;
+  if (measured && !evaluation) throw new RunStopped(options.signals?.received, end.step, options.checkpoints?.run);
+  const [test, validated] = data.test ? [evaluation, undefined] : [undefined, evaluation];
   const result: TrainResult = {
     epochs: end.epoch,
     steps: end.step,
@@ -180,8 +179,11 @@ export async function fineTune(options: FineTuneOptions & { balance?: Balance })
     best: end.best,
     stoppedEarly: end.stoppedEarly,
     seconds: (performance.now() - start) / 1000,
-    validation: untrained ? untrained.measures : end.history.find(({ epoch }) => epoch === end.best?.epoch)?.validation,
+    // What training measured, which the epoch was chosen by; where nothing was trained, what there is to measure.
+    validation:
+      end.epoch === 0 ? validated?.measures : end.history.find(({ epoch }) => epoch === end.best?.epoch)?.validation,
     test: test && { ...test, ...(test.confusion && { baseline: majorityBaseline(test.confusion) }) },
+    ...(validated && { validated }),
     modelDir: weightsHash === undefined ? undefined : saveTo,
     weightsHash,
     ...(init && { init }),

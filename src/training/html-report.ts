@@ -1,91 +1,194 @@
 /** A run's report as one HTML file that opens offline: no script, nothing fetched, every name from the data escaped. */
-import { escapeHtml, htmlPage } from './html-page.ts';
-import { type ClassificationReport, reportRows } from './metrics/index.ts';
-import type { MetricsRecord } from './run/index.ts';
-import type { ClassReport, HeadReport, ReportJson } from './run-report.ts';
+import { stringify } from 'yaml';
+import { escapeHtml, facts, htmlPage, plural } from './html-page.ts';
+import { duration } from './progress.ts';
+import type { Recipe } from './recipe.ts';
+import { type Curves, curves, epochTable } from './report-curves.ts';
+import { classSection, headSection } from './report-tables.ts';
+import { gapText, overfitText, parametersText, partText, type RunFacts, tuningText } from './run-facts.ts';
+import { type ClassReport, type HeadReport, type ReportJson, significant } from './run-report.ts';
 
-const WIDTH = 640;
-const HEIGHT = 200;
+/** What a page of a run shows besides what was measured. */
+export interface RunPage extends Pick<Curves, 'metrics' | 'history'> {
+  readonly title: string;
+  readonly description?: string | undefined;
+  /** When the run ended. */
+  readonly finished?: Date | undefined;
+  /** Of the process that ended it. */
+  readonly seconds?: number | undefined;
+  readonly recipe?: Recipe | undefined;
+  /** sha256 by part of the data. */
+  readonly hashes?: Readonly<Record<string, string>>;
+}
 
-/**
- * Curve of the training loss, and by head its table; of classes the confusion matrix (rows: true class; columns: predicted class).
- * `metrics` are the lines of metrics.jsonl; those without a finite `loss` are left out.
- */
-export function htmlReport(title: string, report: ReportJson, metrics: readonly MetricsRecord[]): string {
-  const { accuracy, heads = {}, naiveBayes } = report;
-  const own = accuracy === undefined ? undefined : (report as ReportJson & ClassReport);
+/** Curves, tables by head, summary, recipe and hashes of a run that was measured. */
+export function htmlReport(report: ReportJson, page: RunPage): string {
+  const { heads = {} } = report;
+  const own = isClassReport(report) ? report : undefined;
   const sections = Object.entries(heads).map(
-    ([field, head]) => `<h2>${escapeHtml(field)}</h2><p>loss ${head.loss.toFixed(4)}</p>\n${headSection(head)}`,
+    ([field, head]) => `<h2>${escapeHtml(field)}</h2>\n${cards(headCards(head))}\n${headSection(head, 3)}`,
   );
   return htmlPage(
-    title,
-    `<p>${report.n} samples; loss ${report.loss.toFixed(4)}${own ? `; ${accuracyText(own)}` : ''}${
-      naiveBayes === undefined ? '' : `; naive Bayes: ${naiveBayes.toFixed(4)}`
-    }</p>
-<h2>Training loss</h2>${curve(metrics)}
-${own ? classSection(own) : sections.join('\n')}
-<p>data sha256 ${escapeHtml(report.data ?? 'unknown')}<br>weights sha256 ${escapeHtml(report.weights ?? 'unknown')}</p>`,
+    page.title,
+    [
+      lead(page),
+      cards(
+        own
+          ? ownCards(report, own)
+          : [...Object.entries(heads).flatMap(firstCard), ['loss', report.loss.toFixed(4), partWord(report)]],
+      ),
+      `<h2>Summary</h2>${facts(summaryRows(report, page))}`,
+      trainingSection(page, report),
+      own ? classSection(own, 2) : sections.join('\n'),
+      closing(page, report),
+    ].join('\n'),
   );
 }
 
-const accuracyText = ({ accuracy, interval, baseline }: ClassReport): string =>
-  `accuracy ${accuracy.toFixed(4)} (95 %: ${interval.low.toFixed(4)} to ${interval.high.toFixed(4)}); ` +
-  `always ${escapeHtml(baseline.label)}: ${baseline.accuracy.toFixed(4)}`;
+const isClassReport = (report: ReportJson): report is ReportJson & ClassReport => report.accuracy !== undefined;
 
-function headSection(head: HeadReport): string {
-  if (head.kind === 'class') return `<p>${accuracyText(head)}</p>\n${classSection(head)}`;
+/** Description, date and time. */
+export function lead({ description, finished, seconds }: RunPage): string {
+  const when = [
+    // Seconds are enough, and the zone is not the reader's.
+    ...(finished ? [`finished ${finished.toISOString().slice(0, 16).replace('T', ' ')} UTC`] : []),
+    ...(seconds === undefined ? [] : [`${duration(seconds)} of computing since it was started or resumed`]),
+  ].join(', ');
+  return `${description === undefined ? '' : `<p>${escapeHtml(description)}</p>\n`}${when && `<p class="note">${when}</p>`}`;
+}
+
+type Card = readonly [name: string, value: string, note?: string];
+
+/** Figures to be seen first. */
+export const cards = (list: readonly Card[]): string =>
+  `<div class="cards">${list
+    .map(
+      ([name, value, note = '']) =>
+        `<div><span>${escapeHtml(name)}</span><b>${escapeHtml(value)}</b><span>${escapeHtml(note)}</span></div>`,
+    )
+    .join('\n')}</div>`;
+
+const share = (value: number): string => `${(100 * value).toFixed(2)} %`;
+const partWord = ({ part }: ReportJson): string => (part === undefined ? '' : `on the ${part} part`);
+
+const accuracyCard = ({ accuracy, interval }: ClassReport): Card => [
+  'accuracy',
+  share(accuracy),
+  `95 % interval: ${share(interval.low)} to ${share(interval.high)}`,
+];
+const majorityCard = ({ baseline }: ClassReport): Card => [
+  'majority baseline',
+  share(baseline.accuracy),
+  `by always answering ${baseline.label}`,
+];
+
+const ownCards = (report: ReportJson, own: ClassReport): Card[] => [
+  accuracyCard(own),
+  majorityCard(own),
+  ...(report.naiveBayes === undefined
+    ? []
+    : [['naive Bayes baseline', share(report.naiveBayes), 'by counting words'] as const]),
+  ['macro F1', macroF1(own).toFixed(4), 'mean over the classes'],
+  ['loss', report.loss.toFixed(4), partWord(report)],
+];
+
+const macroF1 = ({ report }: ClassReport): number => (report['macro avg'] as { 'f1-score': number })['f1-score'];
+
+function headCards(head: HeadReport): Card[] {
+  const loss: Card = ['loss', head.loss.toFixed(4)];
+  if (head.kind === 'class')
+    return [accuracyCard(head), majorityCard(head), ['macro F1', macroF1(head).toFixed(4)], loss, samplesCard(head.n)];
   if (head.kind === 'classes')
-    return (
-      `<p>a label applies from probability ${head.threshold} on; all labels right ${head.subsetAccuracy.toFixed(4)}; ` +
-      `wrong answers ${head.hammingLoss.toFixed(4)}${
-        head.meanAveragePrecision === null ? '' : `; mean average precision ${head.meanAveragePrecision.toFixed(4)}`
-      }</p>\n${ratioTable(head.report)}`
-    );
-  const cell = (value: number | null): string => `<td>${value === null ? '-' : Number(value.toPrecision(5))}</td>`;
-  const rows = Object.entries(head.numbers).map(
-    ([name, { n, rmse, mae, r2, pearson, spearman, baseline }]) =>
-      `<tr><th>${escapeHtml(name)}</th>${[rmse, mae, r2, pearson, spearman, n].map(cell).join('')}</tr>
-<tr><th>always the mean</th>${[baseline.rmse, baseline.mae].map(cell).join('')}</tr>`,
-  );
-  const columns = ['RMSE', 'MAE', 'R2', 'Pearson', 'Spearman', 'samples'].map((name) => `<th>${name}</th>`).join('');
-  return `<table><tr><th></th>${columns}</tr>\n${rows.join('\n')}</table>`;
+    return [
+      ['micro F1', head.microF1.toFixed(4)],
+      ['macro F1', head.macroF1.toFixed(4)],
+      ['all labels right', share(head.subsetAccuracy), `wrong answers: ${share(head.hammingLoss)}`],
+      ...(head.meanAveragePrecision === null
+        ? []
+        : [['mean average precision', head.meanAveragePrecision.toFixed(4)] as const]),
+      loss,
+      samplesCard(head.n),
+    ];
+  const numbers = Object.entries(head.numbers);
+  const [only] = numbers.length === 1 ? numbers : [];
+  if (!only) return [loss, ['numbers', String(numbers.length)]];
+  const [, { rmse, r2, baseline, n }] = only;
+  return [
+    ['RMSE', significant(rmse), `always the mean: ${significant(baseline.rmse)}`],
+    ['R2', significant(r2), 'share of the variance explained'],
+    loss,
+    samplesCard(n),
+  ];
 }
 
-function classSection({ report, confusion }: ClassReport): string {
-  const head = confusion.classes.map((name) => `<th>${escapeHtml(name)}</th>`).join('');
-  const matrix = confusion.counts.map(
-    (counts, i) =>
-      `<tr><th>${escapeHtml(confusion.classes[i] as string)}</th>${counts.map((n) => `<td>${n}</td>`).join('')}</tr>`,
-  );
-  return `<h2>Classes</h2>${ratioTable(report)}
-<h2>Confusion matrix</h2><table><tr><th>true \\ predicted</th>${head}</tr>
-${matrix.join('\n')}</table>`;
+/** What a head is judged by, under its name. */
+function firstCard([field, head]: readonly [string, HeadReport]): Card[] {
+  const [first] = headCards(head);
+  return first ? [[`${field}: ${first[0]}`, first[1], first[2]]] : [];
 }
 
-function ratioTable(report: ClassificationReport): string {
-  const { classes, micro, macro, weighted, samples } = reportRows(report);
-  const averages = { 'micro avg': micro, 'macro avg': macro, 'weighted avg': weighted, 'samples avg': samples };
-  const rows = [...classes, ...Object.entries(averages)].flatMap(([name, row]) =>
-    row
-      ? `<tr><th>${escapeHtml(name)}</th>${(['precision', 'recall', 'f1-score'] as const)
-          .map((key) => `<td>${row[key].toFixed(4)}</td>`)
-          .join('')}<td>${row.support}</td></tr>`
-      : [],
-  );
-  return `<table><tr><th></th><th>precision</th><th>recall</th><th>f1-score</th><th>support</th></tr>
-${rows.join('\n')}</table>`;
+const samplesCard = (n: number): Card => ['samples', n.toLocaleString('en')];
+
+function summaryRows(report: ReportJson, { recipe }: RunPage): [string, string][] {
+  if (!hasFacts(report)) return [['samples', report.n.toLocaleString('en')]];
+  const { n, task, model, samples, epochs, steps, best } = report;
+  const rows: [string, string][] = [
+    ['measured on', partText(report, n)],
+    ['task', task],
+    ['model', `${model}: ${parametersText(report)}`],
+    ['trained', tuningText(report)],
+    ['data', dataText(recipe, samples)],
+    ['length', lengthText(epochs, steps, best)],
+  ];
+  return rows.map(([name, value]) => [name, escapeHtml(value)]);
 }
 
-function curve(metrics: readonly MetricsRecord[]): string {
-  const points = metrics.flatMap(({ step, loss }) =>
-    typeof step === 'number' && typeof loss === 'number' && Number.isFinite(loss) ? [[step, loss] as const] : [],
-  );
-  if (points.length === 0) return '<p>No steps were recorded.</p>';
-  const last = points.reduce((most, [step]) => Math.max(most, step), 1);
-  const top = points.reduce((most, [, loss]) => Math.max(most, loss), 0) || 1;
-  const line = points
-    .map(([step, loss]) => `${((step / last) * WIDTH).toFixed(1)},${(HEIGHT - (loss / top) * HEIGHT).toFixed(1)}`)
-    .join(' ');
-  return `<svg width="${WIDTH}" height="${HEIGHT}" role="img" aria-label="training loss"><polyline fill="none" stroke="#06c" points="${line}"/></svg>
-<p>steps 1 to ${last}; loss from 0 to ${top.toFixed(4)}</p>`;
+const hasFacts = (report: ReportJson): report is ReportJson & RunFacts => report.part !== undefined;
+
+/** `mnist: 5,000 training, 1,000 validation and 1,000 test samples`. */
+export const dataText = (recipe: Recipe | undefined, { train, validation, test }: RunFacts['samples']): string => {
+  const counts = { training: train, validation, test };
+  const words = Object.entries(counts).map(([part, n]) => `${n === 0 ? 'no' : n.toLocaleString('en')} ${part}`);
+  return `${recipe ? `${recipe.data.file ?? recipe.data.name}: ` : ''}${words.join(', ')} samples`;
+};
+
+export const lengthText = (epochs: number, steps: number, best: number | null): string =>
+  `${plural(epochs, 'epoch')}, ${plural(steps, 'step')}${best === null ? '' : `; the weights of epoch ${best} were kept`}`;
+
+/** Curves, the gap, and the epochs. */
+export function trainingSection(
+  { metrics, history }: RunPage,
+  { gap, overfit, best }: Partial<Pick<RunFacts, 'gap' | 'overfit' | 'best'>>,
+): string {
+  if (history.length === 0) return '<h2>Training</h2><p>No epoch was trained.</p>';
+  const sentences = [
+    ...(gap
+      ? [
+          `<p>Gap of validation and training at ${gapText(gap)}. <span class="note">The training loss is the mean over the epoch, ` +
+            'while the weights changed, with augmentation, dropout and smoothed labels where the recipe has them.</span></p>',
+        ]
+      : []),
+    ...(overfit ? [`<p class="warn">${capital(overfitText(overfit))}.</p>`] : []),
+  ];
+  return `<h2>Training</h2>
+${curves({ metrics, history, best: best ?? undefined })}
+${sentences.join('\n')}
+${epochTable(history, best ?? undefined)}`;
+}
+
+const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** The recipe as a file that trains it again, and what exactly was read and written. */
+export function closing(
+  { recipe, hashes = {} }: RunPage,
+  { data, weights }: Pick<ReportJson, 'data' | 'weights'>,
+): string {
+  const named = Object.keys(hashes).length > 0 ? hashes : { data: data ?? 'unknown' };
+  const rows = [
+    ...Object.entries(named).map(([part, hash]) => [part === 'data' ? part : `${part} samples`, hash] as const),
+    ['weights', weights ?? 'unknown'] as const,
+  ].map(([name, hash]) => [name, `<code>${escapeHtml(hash)}</code>`] as const);
+  // Line by line, for ends of lines are to stay.
+  const text = recipe && stringify(recipe).trimEnd().split('\n').map(escapeHtml).join('\n');
+  return `${text === undefined ? '' : `<h2>Recipe</h2><pre>${text}</pre>\n`}<h2>sha256</h2>${facts(rows)}`;
 }

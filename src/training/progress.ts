@@ -92,7 +92,8 @@ export const measuresText = (measures: Measures): string =>
     .map(([name, value]) => `${name} ${measureText(name, value as number)}`)
     .join('  ');
 
-const measureText = (name: string, value: number): string => {
+/** A measure as people read it. */
+export const measureText = (name: string, value: number): string => {
   if (/accuracy$/i.test(name)) return percent(value);
   return name === 'perplexity' ? value.toPrecision(4) : value.toFixed(4);
 };

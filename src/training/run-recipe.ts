@@ -3,10 +3,10 @@ import { rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigError, DataError, IoError, printable, ShapeError } from '../base/errors.ts';
 import { type TextCollateOptions, type Transform, validateTransforms } from '../data/index.ts';
-import { ioError, type Json, writeFileAtomic } from '../io/index.ts';
+import { ioError, type Json } from '../io/index.ts';
 import { createModel, modelEntry } from '../models/index.ts';
 import type { Module } from '../nn/index.ts';
-import { headSizes, headsOf, NaiveBayes } from '../tasks/index.ts';
+import { headSizes, headsOf } from '../tasks/index.ts';
 import { manualSeed } from '../tensor/index.ts';
 import { balanceOf } from './balance.ts';
 import { checkFineTune, type Finding } from './check-fine-tune.ts';
@@ -14,7 +14,6 @@ import { findPlace, placeOf } from './data-place.ts';
 import { type DataRequest, dataHashes, leakNotice, loadRunData, type RunData } from './data-source.ts';
 import type { Listener } from './events.ts';
 import { type FineTuneOptions, type FineTuneResult, fineTune, planFineTune, type TrainOptions } from './fine-tune.ts';
-import { htmlReport } from './html-report.ts';
 import type { WeightsLineage } from './init.ts';
 import { keepCompanions, type OpenedInit, openInit, reopenInit, textOf, writeInit } from './init-source.ts';
 import { taskName } from './inputs.ts';
@@ -23,16 +22,15 @@ import { formatBytes } from './machine-memory.ts';
 import type { RunPlan } from './plan.ts';
 import { type PretrainResult, prepareObjective, pretrainOn, trainOptions } from './pretrain.ts';
 import { isLanguage, type PretrainInputs, pretrainingOf } from './pretrain-inputs.ts';
-import { pretrainReport } from './pretrain-report.ts';
 import { type ProfileOptions, profileTraining, requireNative, type StepProfile } from './profile.ts';
 import type { Recipe } from './recipe.ts';
 import { parseRecipe } from './recipe-parse.ts';
 import { applySettings, locateSettings, parseSetting } from './recipe-set.ts';
 import { type Checkpoint, RunFolder } from './run/index.ts';
 import { logTo } from './run-log.ts';
-import { type ReportJson, reportOf } from './run-report.ts';
+import type { ReportJson } from './run-report.ts';
 import { watchSignals } from './signals.ts';
-import type { Texts } from './text-source.ts';
+import { writePretrainReport, writeRunReport } from './write-report.ts';
 
 export interface RunRequest {
   dataDir?: string;
@@ -44,7 +42,7 @@ export interface RunRequest {
 export interface RunOutcome {
   readonly run: string;
   readonly result: FineTuneResult | PretrainResult;
-  /** The classification report of the test part, if there is one. */
+  /** What was measured on the test part, without one on the validation part. */
   readonly reportText?: string;
   readonly report?: ReportJson;
 }
@@ -398,14 +396,14 @@ async function execute(
       },
       signals,
     };
-    if (pretraining) return await pretrainInto(run, pretraining, runOptions, { hashes, emit });
+    if (pretraining) return await pretrainInto(run, pretraining, runOptions, { data, hashes, emit });
     const result = await fineTune(runOptions);
-    const report = reportOf(result, hashes.test, await naiveBayesOf(data));
-    if (report) {
-      await run.writeReport(report.json, report.text);
-      const page = htmlReport(data.recipe.name, report.json, await run.metrics.read());
-      await writeFileAtomic(join(run.path, 'report.html'), page);
-    }
+    const report = await writeRunReport(run, { data, hashes, result });
+    if (!report)
+      await emit({
+        type: 'notice',
+        text: 'there is neither a test nor a validation part: nothing was measured, no report',
+      });
     const { model, task, plan, ...plain } = result;
     await emit({ type: 'run-end', result: plain, run: run.path });
     return { run: run.path, result, reportText: report?.text, report: report?.json };
@@ -419,23 +417,13 @@ async function pretrainInto(
   run: RunFolder,
   pretraining: PretrainInputs,
   options: FineTuneOptions,
-  { hashes, emit }: Pick<Prepared, 'hashes' | 'emit'>,
+  { data, hashes, emit }: Pick<Prepared, 'data' | 'hashes' | 'emit'>,
 ): Promise<RunOutcome> {
   const result = await pretrainOn(pretraining, options);
-  const { json, text } = pretrainReport(result, hashes);
-  await run.writeReport(json, text);
+  const text = await writePretrainReport(run, { data, hashes, result });
   const { model, objective, plan, ...plain } = result;
   await emit({ type: 'run-end', result: plain, run: run.path });
   return { run: run.path, result, reportText: text };
-}
-
-/** What counting words would have reached: the figure a text model is held against. */
-async function naiveBayesOf({ text, train, test }: RunData): Promise<number | undefined> {
-  // Its table of word pairs grows with the texts; beyond this it would cost more than it tells.
-  if (!text || !test || train.length > 300_000 || taskName(train.schema) !== 'text-classification') return undefined;
-  // It counts by the label of that name.
-  if (!train.schema.labels.label) return undefined;
-  return (await NaiveBayes.fit(train as Texts)).accuracy(test as Texts);
 }
 
 /** Newer checkpoints (damaged, or passed over on purpose) must not be come back to. */

@@ -1,17 +1,19 @@
-/** The report of a run's one measurement on the test part: by head scikit-learn's tables, the baseline, and what exactly was measured. */
+/** The report of a measurement: by head scikit-learn's tables, what was mixed up, the baseline, and what exactly was measured. */
 import { type Evaluation, type HeadEvaluation, majorityBaseline } from './evaluate.ts';
 import {
   type ClassificationReport,
-  type ConfusionMatrix,
+  ConfusionMatrix,
   type ConfusionMatrixJson,
   checkReport,
   classificationReport,
+  formatConfusion,
   formatReport,
   type Interval,
   type MultiLabelScores,
   type RegressionScores,
   wilsonInterval,
 } from './metrics/index.ts';
+import { gapText, overfitText, parametersText, partText, type RunFacts, tuningText } from './run-facts.ts';
 
 /** Every sample has one class. */
 export interface ClassReport {
@@ -31,8 +33,11 @@ export type HeadReport = { readonly loss: number } & (
   | { readonly kind: 'number' | 'numbers'; readonly numbers: Readonly<Record<string, RegressionScores>> }
 );
 
-/** With the fields of ClassReport where one class a sample is all that is predicted, otherwise with `heads`. */
-export interface ReportJson extends Partial<ClassReport> {
+/**
+ * With the fields of ClassReport where one class a sample is all that is predicted, otherwise with `heads`; of a run with what
+ * its facts are.
+ */
+export interface ReportJson extends Partial<ClassReport>, Partial<RunFacts> {
   readonly n: number;
   readonly loss: number;
   /** By label. */
@@ -53,29 +58,29 @@ export interface Report {
 const DIGITS = 4;
 const fixed = (value: number): string => value.toFixed(DIGITS);
 
-export function makeReport(
-  evaluation: Evaluation,
-  hashes: { data?: string; weights?: string; naiveBayes?: number },
-): Report {
+export interface ReportRequest {
+  /** sha256 of the samples and of the weights file. */
+  readonly data?: string | undefined;
+  readonly weights?: string | undefined;
+  readonly naiveBayes?: number | undefined;
+  /** Of a run. */
+  readonly facts?: RunFacts | undefined;
+}
+
+export function makeReport(evaluation: Evaluation, { facts, ...hashes }: ReportRequest): Report {
   const { n, loss, confusion } = evaluation;
   const naiveBayes = hashes.naiveBayes === undefined ? {} : { naiveBayes: hashes.naiveBayes };
   const measured = { n, loss, ...naiveBayes, data: hashes.data ?? null, weights: hashes.weights ?? null };
+  const head = facts ? `measured on: ${partText(facts, n)}\n\n` : '';
+  const foot = (facts ? factsText(facts) : '') + footer(measured);
   if (confusion) {
     const own = classReport(confusion);
-    return { text: classText(own) + footer(measured), json: { ...measured, ...own } };
+    return { text: head + classText(own) + foot, json: { ...measured, ...facts, ...own } };
   }
-  const heads = evaluation.heads.map((head) => [head.field, headReport(head)] as const);
+  const heads = evaluation.heads.map((one) => [one.field, headReport(one)] as const);
   const text = heads.map(([field, report]) => `${field}\n${headText(report)}\n`).join('');
-  return { text: text + footer(measured), json: { ...measured, heads: Object.fromEntries(heads) } };
+  return { text: head + text + foot, json: { ...measured, ...facts, heads: Object.fromEntries(heads) } };
 }
-
-/** The report of a finished run; undefined where there is no test part. */
-export const reportOf = (
-  result: { test?: Evaluation; weightsHash?: string },
-  dataHash: string | undefined,
-  naiveBayes?: number,
-): Report | undefined =>
-  result.test && makeReport(result.test, { data: dataHash, weights: result.weightsHash, naiveBayes });
 
 const classReport = (confusion: ConfusionMatrix): ClassReport => ({
   accuracy: confusion.accuracy,
@@ -97,8 +102,9 @@ function headReport(head: HeadEvaluation): HeadReport {
   return { kind, loss, numbers: head.numbers.scores };
 }
 
-const classText = ({ report, interval, baseline }: ClassReport): string =>
+const classText = ({ report, confusion, interval, baseline }: ClassReport): string =>
   `${formatReport(report, { digits: DIGITS })}\n` +
+  `${formatConfusion(ConfusionMatrix.fromJSON(confusion))}\n` +
   `accuracy within ${fixed(interval.low)} .. ${fixed(interval.high)} (95 % confidence)\n` +
   `majority baseline (always ${baseline.label}): accuracy ${fixed(baseline.accuracy)}\n`;
 
@@ -128,12 +134,23 @@ function numbersText(numbers: Readonly<Record<string, RegressionScores>>): strin
 }
 
 /** Units differ from data set to data set: four digits that count, of ratios and of thousands. */
-const significant = (value: number | null): string => {
+export const significant = (value: number | null): string => {
   if (value === null) return '-';
   return Math.abs(value) >= 1e6 || (value !== 0 && Math.abs(value) < 1e-4)
     ? value.toExponential(3)
     : value.toFixed(Math.max(0, Math.min(DIGITS, 4 - Math.floor(Math.log10(Math.abs(value) || 1)))));
 };
+
+function factsText(facts: RunFacts): string {
+  const { model, gap, overfit } = facts;
+  return [
+    `model ${model}: ${parametersText(facts)}`,
+    `trained: ${tuningText(facts)}`,
+    ...(gap ? [gapText(gap)] : []),
+    ...(overfit ? [overfitText(overfit)] : []),
+    '',
+  ].join('\n');
+}
 
 function footer({ naiveBayes, loss, data, weights }: ReportJson): string {
   return [

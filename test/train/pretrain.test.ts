@@ -99,6 +99,10 @@ describe('masked language modelling', () => {
     expect(reportText).toContain('per masked token of the validation part');
     const report = JSON.parse(await readFile(join(out, 'report.json'), 'utf8'));
     expect(report).toMatchObject({ objective: 'masked-lm', validation: { loss: expect.any(Number) } });
+    expect(report).toMatchObject({ trainable: report.parameters, gap: { validation: report.validation.loss } });
+    const page = await readFile(join(out, 'report.html'), 'utf8');
+    for (const text of ['Loss per epoch', 'per masked token', '10 epochs', 'name: bert', report.weights])
+      expect(page).toContain(text);
     expect(JSON.parse(await readFile(join(out, 'model', 'tokenizer.json'), 'utf8')).model.type).toBe('WordPiece');
     const pretrainedOnly = await errorOf(() => loadModelFolder(join(out, 'model')));
     expect([pretrainedOnly.code, pretrainedOnly.details.field]).toEqual(['MODEL_PRETRAINED', 'pretraining']);
