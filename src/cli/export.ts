@@ -1,6 +1,6 @@
 /** `cambium export`: a trained model of texts as a folder that transformers' from_pretrained reads. */
 import { UnsupportedError } from '../base/errors.ts';
-import { BertForSequenceClassification } from '../models/index.ts';
+import { BertForSequenceClassification, BertForTokenClassification } from '../models/index.ts';
 import { isLanguageFolder, loadLanguageModel } from '../training/language-folder.ts';
 import { findModelFolder, loadModelFolder } from '../training/model-folder.ts';
 import { savePretrained } from '../training/pretrained.ts';
@@ -21,13 +21,16 @@ export async function exportCommand(dir: string, { out, json = false }: ExportCo
   }
   const loaded = await loadModelFolder(folder);
   const { module, classes, model } = loaded;
-  if (!('text' in loaded) || !(module instanceof BertForSequenceClassification))
+  const isBert = module instanceof BertForSequenceClassification || module instanceof BertForTokenClassification;
+  if (!('text' in loaded) || !isBert)
     throw new UnsupportedError('EXPORT_UNSUPPORTED', `transformers has no ${model.name} under the names it has here`, {
       field: 'model',
       got: model.name,
       hint: `PyTorch reads the weights as they are: load_state_dict(safetensors.torch.load_file("${loaded.dir}/model.safetensors"))`,
     });
   await savePretrained(out, module, { tokenizer: loaded.text.tokenizer, labels: classes });
-  if (json) return printJson({ out, architecture: 'BertForSequenceClassification', classes });
-  await note(`saved: ${out} (BertForSequenceClassification.from_pretrained)`);
+  const architecture =
+    module instanceof BertForTokenClassification ? 'BertForTokenClassification' : 'BertForSequenceClassification';
+  if (json) return printJson({ out, architecture, classes });
+  await note(`saved: ${out} (${architecture}.from_pretrained)`);
 }

@@ -16,9 +16,11 @@ import {
   type LoadedTextModel,
   loadModelFolder,
 } from '../training/model-folder.ts';
+import { tagsWords } from '../training/tag-texts.ts';
 import type { CommonOptions, TableFlags } from './options.ts';
 import { asCambiumError, note, print, printJson } from './output.ts';
 import { tableOptionsOf } from './table-options.ts';
+import { predictTagsCommand } from './tags.ts';
 import { predictTexts } from './text.ts';
 
 export interface PredictCommandOptions extends CommonOptions, Omit<TableFlags, 'labelColumn'> {
@@ -38,6 +40,7 @@ export async function predictCommand(
     throw new ConfigError('USAGE', "missing required argument 'file'", {
       hint: 'text' in loaded ? "give --text 'some words', or files" : 'give pictures',
     });
+  if ('text' in loaded && tagsWords(loaded)) return predictTagsCommand(loaded, files, options);
   if ('text' in loaded) return predictTextCommand(loaded, files, options);
   if (options.text.length > 0)
     throw new ConfigError('OPTION_INVALID', '--text: this model reads pictures', { field: '--text' });
@@ -126,6 +129,7 @@ function answerText(answer: Answer, top: number): string {
       .map(([name, value]) => `${word(name)} ${numberText(value)}`)
       .join(', ');
   const share = ([label, p]: readonly [string, number]): string => `${word(label)} ${(100 * p).toFixed(2)} %`;
+  if ('tags' in answer) return answer.tags.map(({ label }) => word(label)).join(' ');
   const { probabilities } = answer;
   if ('labels' in answer)
     return answer.labels.length === 0

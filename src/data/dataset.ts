@@ -5,8 +5,8 @@ import { bytesOf } from '../io/host-array.ts';
 import type { ImageU8 } from './image.ts';
 import { classNames, fieldNames, imageClassSchema, imageFeature, type Schema } from './schema.ts';
 
-/** A field's value: image, class index or number, text, vector or audio samples. */
-export type FieldValue = ImageU8 | number | string | Float32Array;
+/** A field's value: image, class index or number, text, vector or audio samples, words of a text and their classes. */
+export type FieldValue = ImageU8 | number | string | Float32Array | readonly string[] | Int32Array;
 export type Sample = Readonly<Record<string, FieldValue>>;
 export type ImageSample = { readonly image: ImageU8; readonly label: number };
 
@@ -232,7 +232,11 @@ function hashValue(hash: Hash, value: FieldValue | undefined): void {
     scalar[0] = value;
     hash.update(bytesOf(scalar));
   } else if (typeof value === 'string') hash.update(`${Buffer.byteLength(value)}:${value}`);
-  else if (value instanceof Float32Array) {
+  else if (isWords(value)) {
+    sizes[0] = value.length;
+    hash.update(bytesOf(sizes));
+    for (const word of value) hashValue(hash, word);
+  } else if (value instanceof Float32Array || value instanceof Int32Array) {
     sizes[0] = value.length;
     hash.update(bytesOf(sizes)).update(bytesOf(value));
   } else if (value) {
@@ -241,6 +245,8 @@ function hashValue(hash: Hash, value: FieldValue | undefined): void {
     hash.update(bytesOf(sizes)).update(value.data);
   } else throw new DataError('FIELD_MISSING', 'a sample lacks a field of its schema', { expected: 'a value' });
 }
+
+const isWords = (value: FieldValue | undefined): value is readonly string[] => Array.isArray(value);
 
 // Keys sorted, so that the order in which a schema was written does not matter.
 function canonical(value: unknown): string {

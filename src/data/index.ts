@@ -4,6 +4,7 @@ export * from './card-text.ts';
 export * from './dataset.ts';
 export * from './datasets/digit-attributes.ts';
 export * from './datasets/digits.ts';
+export * from './datasets/entities.ts';
 export * from './datasets/image-archive.ts';
 export { type ImageFolderDataset, type ImageFolderOptions, imageFolder } from './datasets/image-folder.ts';
 export * from './datasets/mnist.ts';

@@ -83,5 +83,6 @@ export function joinDatasets(
 /** What stands for a label that is not there. */
 function nothing(label: Label): FieldValue {
   if (label.kind === 'class') return -1;
+  if (label.kind === 'tags') return new Int32Array(0);
   return label.kind === 'number' ? Number.NaN : new Float32Array(label.names.length).fill(Number.NaN);
 }

@@ -11,7 +11,8 @@ import { HostPipeline } from './pipeline.ts';
 import { batchCount, bucketedOrder, epochOrder, weightedOrder } from './sampler.ts';
 import { type Feature, fieldNames, type Label, reservedFields, type Schema } from './schema.ts';
 import { type TextCollateOptions, TextCollator, type TokenField, textFields, tokenFields } from './text/collate.ts';
-import type { Encoding } from './text/encoding.ts';
+import type { Encoding, TokenBatch } from './text/encoding.ts';
+import { alignTags, wrongTags } from './text/tags.ts';
 import { type CheckedPipeline, type Transform, validateTransforms } from './transforms.ts';
 
 /** One HostArray for each field of the schema, first dimension = batch, plus where it came from. */
@@ -51,7 +52,9 @@ export type LabelledBatch = Batch<'label'>;
 /** Names of a batch's arrays. Texts come as tokens. */
 export type BatchFields<S> = S extends { readonly text: string }
   ? TokenField | Exclude<keyof S & string, 'text' | 'pair'>
-  : keyof S & string;
+  : S extends { readonly tokens: readonly string[] }
+    ? TokenField | Exclude<keyof S & string, 'tokens'>
+    : keyof S & string;
 
 export class DataLoader<S = ImageSample> {
   readonly dataset: Dataset<S>;
@@ -66,6 +69,8 @@ export class DataLoader<S = ImageSample> {
   readonly #weights: ArrayLike<number> | undefined;
   readonly #fields: readonly Field[];
   readonly #text: TextCollator | undefined;
+  /** Labels whose arrays follow the tokens. */
+  readonly #tags: readonly string[];
   #lengths: Promise<Int32Array> | undefined;
 
   /** @throws ArgumentError, ConfigError for transforms that do not fit, UnsupportedError for fields it cannot batch. */
@@ -116,7 +121,10 @@ export class DataLoader<S = ImageSample> {
       throw new ArgumentError('FIELD_RESERVED', `a field beside texts cannot be called ${printable(taken)}`, {
         field: taken,
       });
-    this.#fields = names.map((name) => makeField(name, dataset.schema, this.pipelines[name], views));
+    const { labels } = dataset.schema;
+    this.#tags = this.#text?.inWords ? names.filter((name) => labels[name]?.kind === 'tags') : [];
+    const own = names.filter((name) => !this.#tags.includes(name));
+    this.#fields = own.map((name) => makeField(name, dataset.schema, this.pipelines[name], views));
     this.#prefetch = prefetch;
   }
 
@@ -211,7 +219,7 @@ export class DataLoader<S = ImageSample> {
       const row = rows[b] as number;
       const id = idOf(dataset, row);
       ids[b] = id;
-      if (Object.keys(sample).length !== this.#fields.length + (this.#text?.fields.length ?? 0))
+      if (Object.keys(sample).length !== this.#fields.length + this.#tags.length + (this.#text?.fields.length ?? 0))
         this.#wrongFields(sample, row);
       if (this.#text) encodings.push(this.#encode(this.#text, row, sample));
       for (let f = 0; f < arrays.length; f++) {
@@ -223,14 +231,19 @@ export class DataLoader<S = ImageSample> {
             : field.write(value, (arrays[f] as HostArray).data, b, this.seed, epoch, id);
         if (problem) this.#wrongValue(field.name, problem, row);
       }
+      for (const name of this.#tags) {
+        const problem = wrongTags(sample, this.schema, name);
+        if (problem) this.#wrongValue(name, problem, row);
+      }
     }
     const entries = this.#fields.map(({ name }, f) => [name, arrays[f]]);
     const tokens = this.#text?.pad(encodings);
+    for (const name of this.#tags) entries.push([name, alignTags(tokens as TokenBatch, ready, name)]);
     return { ...Object.fromEntries(entries), ...tokens, ids, epoch, index, size } as Batch<BatchFields<S>>;
   }
 
   #wrongFields(sample: Sample, row: number): void {
-    const expected = [...this.#fields.map(({ name }) => name), ...(this.#text?.fields ?? [])];
+    const expected = [...this.#fields.map(({ name }) => name), ...this.#tags, ...(this.#text?.fields ?? [])];
     const unknown = Object.keys(sample).find((name) => !expected.includes(name));
     if (unknown === undefined) return;
     throw new DataError(
@@ -286,6 +299,8 @@ function makeField(name: string, schema: Schema, pipeline: CheckedPipeline | und
     case 'vector':
       return vectorField(name, kind.size, [kind.size]);
     case 'text':
+    case 'words':
+    case 'tags':
     case 'audio':
       throw new UnsupportedError(
         'FIELD_UNSUPPORTED',
@@ -293,9 +308,9 @@ function makeField(name: string, schema: Schema, pipeline: CheckedPipeline | und
         {
           field: name,
           hint:
-            kind.kind === 'text'
-              ? 'give the loader a tokenizer: text: { tokenizer }'
-              : 'turn it into numbers first (a vector feature)',
+            kind.kind === 'audio'
+              ? 'turn it into numbers first (a vector feature)'
+              : 'give the loader a tokenizer: text: { tokenizer }',
         },
       );
   }

@@ -10,6 +10,8 @@ export type Feature =
   | { readonly kind: 'number' }
   | { readonly kind: 'vector'; readonly size: number }
   | { readonly kind: 'text' }
+  /** A text in words, as its annotators split it: an array of strings. Chinese characters may be words. */
+  | { readonly kind: 'words' }
   | { readonly kind: 'audio'; readonly sampleRate: number; readonly channels: number };
 
 export type ImageFeature = Extract<Feature, { kind: 'image' }>;
@@ -20,6 +22,8 @@ export type Label = (
   /** Any of `names`: a Float32Array with 0 or 1 for each. */
   | { readonly kind: 'classes'; readonly names: readonly string[] }
   | { readonly kind: 'number' }
+  /** A class for each word of a `words` feature: an Int32Array of indices into `names`, as long as the words. */
+  | { readonly kind: 'tags'; readonly names: readonly string[] }
   /** Several with names: a Float32Array. */
   | { readonly kind: 'numbers'; readonly names: readonly string[] }
 ) & { readonly optional?: true };
@@ -85,12 +89,14 @@ const features: { readonly [K in Feature['kind']]: Readonly<Record<string, Check
   number: {},
   vector: { size: count },
   text: {},
+  words: {},
   audio: { sampleRate: count, channels: count },
 };
 const labels: { readonly [K in Label['kind']]: Readonly<Record<string, Check>> } = {
   class: { names },
   classes: { names },
   number: {},
+  tags: { names },
   numbers: { names },
 };
 
@@ -154,7 +160,7 @@ export function describeSchema({ features, labels }: Schema): string {
   });
   const right = Object.entries(labels).map(([name, l]) => {
     if (l.kind === 'number') return `${name} number`;
-    const what = { class: 'classes', classes: 'labels', numbers: 'numbers' }[l.kind];
+    const what = { class: 'classes', classes: 'labels', tags: 'tags', numbers: 'numbers' }[l.kind];
     return `${name} (${l.names.length} ${what})`;
   });
   return `${left.join(', ')} -> ${right.join(', ')}`;

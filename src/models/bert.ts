@@ -17,7 +17,14 @@ import {
   type ResolvedBertOptions,
   resolveBertOptions,
 } from './bert-layers.ts';
-import { choiceOption, integerOption, probabilityOption, registerModel, scaleOption } from './registry.ts';
+import {
+  booleanOption,
+  choiceOption,
+  integerOption,
+  probabilityOption,
+  registerModel,
+  scaleOption,
+} from './registry.ts';
 import type { ModelStructure } from './structure.ts';
 
 export type { BertInput, BertOptions } from './bert-layers.ts';
@@ -180,7 +187,7 @@ export const bertNames = (name: string): string | undefined =>
 
 registerModel({
   name: 'bert',
-  description: "BERT classifier of texts, transformers' names; 4 layers of 256 unless told",
+  description: "BERT classifier of texts, or of their tokens, transformers' names; 4 layers of 256 unless told",
   input: 'text',
   defaults: {
     vocabSize: 8000,
@@ -196,9 +203,15 @@ registerModel({
     positionInit: 'normal',
     typeVocabSize: 2,
     layerNormEps: 1e-12,
+    perToken: false,
   },
   minSize: [1, 1],
-  build: (o) => new BertForSequenceClassification({ ...trunkOptions(o), numClasses: integerOption(o, 'numClasses') }),
+  build: (o) => {
+    const options = { ...trunkOptions(o), numClasses: integerOption(o, 'numClasses') };
+    return booleanOption(o, 'perToken')
+      ? new BertForTokenClassification(options)
+      : new BertForSequenceClassification(options);
+  },
   pretraining: { 'masked-lm': (o) => new BertForMaskedLM(trunkOptions(o)) },
 });
 

@@ -4,7 +4,7 @@ import { Module } from '../nn/index.ts';
 import { concat, type Tensor } from '../tensor/index.ts';
 import { replaceModule, structureOf } from './structure.ts';
 
-/** Features (N, ...) to outputs of all heads, concatenated along axis 1 in their order. Weights are named `<head>.<label>.weight`. */
+/** Features (N, ...) to outputs of all heads, concatenated along the last axis in their order. Weights are named `<head>.<label>.weight`. */
 export class Heads extends Module {
   readonly #parts: readonly (readonly [string, Module])[];
 
@@ -16,7 +16,7 @@ export class Heads extends Module {
   forward(x: Tensor): Tensor {
     return concat(
       this.#parts.map(([, part]) => part.forward(x)),
-      1,
+      -1,
     );
   }
 

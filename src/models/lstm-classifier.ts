@@ -1,8 +1,8 @@
-/** Sequence classification by a recurrent network: embedding -> (bi)LSTM -> last state or masked mean -> linear. */
-import { ArgumentError, ConfigError, formatShape, ShapeError } from '../base/index.ts';
+/** Classification by a recurrent network: embedding -> (bi)LSTM -> last state, masked mean, or every step -> linear. */
+import { ArgumentError, formatShape, ShapeError } from '../base/index.ts';
 import { Dropout, Embedding, Linear, LSTM, Module, type RecurrentInput } from '../nn/index.ts';
 import { Tensor, tensor } from '../tensor/index.ts';
-import { choiceOption, integerOption, probabilityOption, registerModel } from './registry.ts';
+import { booleanOption, choiceOption, integerOption, probabilityOption, registerModel } from './registry.ts';
 import type { ModelStructure } from './structure.ts';
 
 export interface LSTMClassifierOptions {
@@ -19,6 +19,8 @@ export interface LSTMClassifierOptions {
   bidirectional?: boolean;
   /** What of the outputs is classified: the state after each direction's last step (default), or their mean over the steps. */
   pooling?: 'last' | 'mean';
+  /** Every token is classified, in place of the sequence: `pooling` says nothing then. Default false. */
+  perToken?: boolean;
   /** Of embeddings, between layers and before the classifier, in training. Default 0. */
   dropout?: number;
 }
@@ -30,13 +32,14 @@ export interface LSTMTokens {
   readonly attentionMask: Tensor;
 }
 
-/** Token indices i32 (B, T), and optionally the lengths of the sequences, -> logits (B, numClasses). */
+/** Token indices i32 (B, T), and optionally the lengths of the sequences, -> logits (B, numClasses), or (B, T, numClasses) per token. */
 export class LSTMClassifier extends Module {
   readonly embedding: Embedding;
   readonly lstm: LSTM;
   readonly fc: Linear;
   readonly dropout: Dropout;
   readonly pooling: 'last' | 'mean';
+  readonly perToken: boolean;
 
   constructor({
     vocabSize,
@@ -46,6 +49,7 @@ export class LSTMClassifier extends Module {
     numLayers = 1,
     bidirectional = true,
     pooling = 'last',
+    perToken = false,
     dropout = 0,
   }: LSTMClassifierOptions) {
     super();
@@ -64,6 +68,7 @@ export class LSTMClassifier extends Module {
     this.fc = new Linear(hiddenSize * this.lstm.directions, numClasses);
     this.dropout = new Dropout(dropout);
     this.pooling = pooling;
+    this.perToken = perToken;
   }
 
   /** Throws ShapeError or ArgumentError for tokens and lengths that do not fit. */
@@ -80,6 +85,7 @@ export class LSTMClassifier extends Module {
     // Steps first from here on: moving indices is cheaper than moving their embeddings.
     const x = this.dropout.forward(this.embedding.forward(tokens.permute(1, 0)));
     const { output, h } = this.lstm.run(x, lengths === undefined ? {} : { lengths });
+    if (this.perToken) return this.fc.forward(this.dropout.forward(output.permute(1, 0, 2)));
     return this.fc.forward(this.dropout.forward(this.pooling === 'last' ? this.#last(h, batch) : mean(output)));
 
     /** Outputs are 0 past a sequence's end. */
@@ -109,7 +115,7 @@ export class LSTMClassifier extends Module {
 
 registerModel({
   name: 'lstm-classifier',
-  description: 'Bidirectional LSTM over token embeddings, for texts',
+  description: 'Bidirectional LSTM over token embeddings, for texts or their tokens',
   input: 'text',
   defaults: {
     vocabSize: 8000,
@@ -119,24 +125,20 @@ registerModel({
     numLayers: 1,
     bidirectional: true,
     pooling: 'mean',
+    perToken: false,
     dropout: 0,
   },
   minSize: [1, 1],
   build: (options) => {
-    if (typeof options.bidirectional !== 'boolean')
-      throw new ConfigError('MODEL_OPTION_INVALID', 'model option "bidirectional" must be true or false', {
-        field: 'model.bidirectional',
-        expected: 'true or false',
-        got: options.bidirectional,
-      });
     return new LSTMClassifier({
       vocabSize: integerOption(options, 'vocabSize'),
       numClasses: integerOption(options, 'numClasses'),
       embeddingDim: integerOption(options, 'embeddingDim'),
       hiddenSize: integerOption(options, 'hiddenSize'),
       numLayers: integerOption(options, 'numLayers'),
-      bidirectional: options.bidirectional,
+      bidirectional: booleanOption(options, 'bidirectional'),
       pooling: choiceOption(options, 'pooling', ['last', 'mean']),
+      perToken: booleanOption(options, 'perToken'),
       dropout: probabilityOption(options, 'dropout'),
     });
   },

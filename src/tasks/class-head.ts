@@ -94,7 +94,8 @@ function labels(
   };
 }
 
-function checkWeights(weights: readonly number[], classes: readonly string[]): void {
+/** @throws ArgumentError CLASS_WEIGHTS_INVALID. */
+export function checkWeights(weights: readonly number[], classes: readonly string[]): void {
   const bad = weights.findIndex((w) => !(w > 0 && Number.isFinite(w)));
   if (weights.length === classes.length && bad < 0) return;
   throw new ArgumentError(

@@ -33,13 +33,34 @@ export interface NumbersPrediction {
   readonly values: Readonly<Record<string, number>>;
 }
 
-export type Answer = Prediction | LabelsPrediction | NumberPrediction | NumbersPrediction;
+/** A class for each word. Words that were cut off, or of which the tokenizer makes nothing, are not among them. */
+export interface TagsPrediction {
+  readonly tags: readonly {
+    /** Place of the word in the text. */
+    readonly word: number;
+    readonly label: string;
+    readonly probability: number;
+  }[];
+  /** Where the classes say how words make entities (B-, I-, ...). */
+  readonly entities?: readonly EntityPrediction[];
+}
+
+export interface EntityPrediction {
+  readonly label: string;
+  /** First word, and the one behind the last. */
+  readonly start: number;
+  readonly end: number;
+  /** Mean of its words'. */
+  readonly probability: number;
+}
+
+export type Answer = Prediction | LabelsPrediction | NumberPrediction | NumbersPrediction | TagsPrediction;
 
 /** Of one evaluation batch. */
 export interface HeadOutput {
   /** Mean over the samples that have this label, a scalar. */
   readonly loss: Tensor;
-  /** class: i32 (N). classes: probabilities f32 (N, outputs). number(s): f32 (N, outputs) in the units of the data. */
+  /** class: i32 (N). tags: i32 (N, T). classes: probabilities f32 (N, outputs). number(s): f32 (N, outputs) in the units of the data. */
   readonly predictions: Tensor;
 }
 
@@ -56,7 +77,7 @@ export interface Head {
   /** Numbers that make the head again: plain JSON. */
   readonly options: HeadOptions;
   /**
-   * The training loss of outputs (N, names.length), a scalar. With `lambda`, each sample was mixed of itself and, by 1 - lambda,
+   * The training loss of outputs (N, names.length), a scalar; of tags (N, T, names.length). With `lambda`, each sample was mixed of itself and, by 1 - lambda,
    * of its counterpart from the batch's other end: lambda L(y, label) + (1 - lambda) L(y, label reversed).
    */
   lossOf(y: Tensor, batch: LabelledBatch, lambda?: Tensor): Tensor;
@@ -64,8 +85,8 @@ export interface Head {
   measure(y: Tensor, batch: LabelledBatch): HeadOutput;
   /** Outputs (N, names.length) as numbers people can read: probabilities, or values in the units of the data. */
   readable(y: Tensor): Tensor;
-  /** A row of them. */
-  answer(row: Float32Array, topK: number): Answer;
+  /** Those of one sample. `words` of tags: as in TokenBatch; every token is a word unless told. */
+  answer(row: Float32Array, topK: number, words?: Int32Array): Answer;
 }
 
 interface CommonOptions {
@@ -92,6 +113,13 @@ export interface MultiLabelHeadOptions extends CommonOptions {
   readonly classWeights?: readonly number[] | undefined;
 }
 
+export interface TagHeadOptions extends CommonOptions {
+  readonly kind: 'tags';
+  readonly labelSmoothing?: number | undefined;
+  /** Of the training loss, one a class: the mean over words is weighted, as PyTorch's. */
+  readonly classWeights?: readonly number[] | undefined;
+}
+
 export const numberLosses = ['mse', 'l1', 'huber'] as const;
 export type NumberLoss = (typeof numberLosses)[number];
 
@@ -103,7 +131,7 @@ export interface NumberHeadOptions extends CommonOptions {
   readonly scale?: { readonly mean: readonly number[]; readonly std: readonly number[] } | undefined;
 }
 
-export type HeadOptions = ClassHeadOptions | MultiLabelHeadOptions | NumberHeadOptions;
+export type HeadOptions = ClassHeadOptions | MultiLabelHeadOptions | NumberHeadOptions | TagHeadOptions;
 
 /** A batch's array of a label. @throws DataError LABEL_MISSING. */
 export function labelArray(batch: LabelledBatch, field: string): HostArray {

@@ -1,8 +1,10 @@
 export type { Classification } from './classification.ts';
+export { areEntityTags, type Entity, entitiesOf } from './entities.ts';
 export * from './generative.ts';
 export type {
   Answer,
   ClassHeadOptions,
+  EntityPrediction,
   Head,
   HeadOptions,
   HeadOutput,
@@ -13,6 +15,8 @@ export type {
   NumberPrediction,
   NumbersPrediction,
   Prediction,
+  TagHeadOptions,
+  TagsPrediction,
 } from './head.ts';
 export { numberLosses } from './head.ts';
 export * from './image-task.ts';

@@ -1,18 +1,20 @@
 /** What every task with labels shares, whatever the model reads: heads over its outputs, their loss, measurement and answers. */
 import { ArgumentError, formatShape, NumericError, ShapeError } from '../base/index.ts';
 import { type Label, type LabelledBatch, type Schema, weightField } from '../data/index.ts';
+import type { HostArray } from '../io/index.ts';
 import type { Module } from '../nn/index.ts';
 import { scalar, type Tensor } from '../tensor/index.ts';
 import { classHead } from './class-head.ts';
 import type { Answer, Head, HeadOptions } from './head.ts';
 import { multiLabelHead } from './multi-label-head.ts';
 import { numberHead } from './number-head.ts';
+import { tagHead } from './tag-head.ts';
 import type { Task } from './task.ts';
 
 /** By the label's field. */
 export type Answers = Readonly<Record<string, Answer>>;
 
-/** A task whose model gives outputs (N, all heads'). `I` is what the model needs of a batch. */
+/** A task whose model gives outputs (N, all heads'), or of tags (N, T, all heads'). `I` is what the model needs of a batch. */
 export interface Supervised<I> extends Task<I & LabelledBatch> {
   /**
    * The training loss of outputs (N, all heads'): the sum of the heads' by their weights. With `lambda` the samples are mixed
@@ -28,6 +30,7 @@ export interface Supervised<I> extends Task<I & LabelledBatch> {
 /** A head from its options. @throws ArgumentError. */
 export function makeHead(options: HeadOptions): Head {
   if (options.kind === 'class') return classHead(options);
+  if (options.kind === 'tags') return tagHead(options);
   return options.kind === 'classes' ? multiLabelHead(options) : numberHead(options);
 }
 
@@ -62,16 +65,30 @@ export function supervised<I>({ name, heads: wanted, forward: ask }: SupervisedO
       field: 'heads',
       got: wanted.map(({ field }) => field),
     });
+  const ofTokens = heads[0]?.kind === 'tags';
+  if (heads.some(({ kind }) => (kind === 'tags') !== ofTokens))
+    throw new ArgumentError('HEADS_INVALID', 'labels of words and labels of the whole need models of their own', {
+      field: 'heads',
+      got: wanted.map(({ field, kind }) => `${field}: ${kind}`),
+    });
   const total = heads.reduce((sum, { names }) => sum + names.length, 0);
+  const rank = ofTokens ? 3 : 2;
   const [only] = heads.length === 1 ? heads : [];
   const forward = (model: Module, batch: I): Tensor => {
     const y = ask(model, batch);
-    if (y.rank === 2 && y.shape[1] === total) return y;
-    const what = only?.kind === 'class' ? `${total} classes` : `${total} values to predict`;
+    if (y.rank === rank && y.shape.at(-1) === total) return y;
+    const many = only?.kind === 'class' ? `${total} classes` : `${total} values to predict`;
+    const what = ofTokens ? `${total} classes for each token` : many;
+    const hint =
+      y.rank === rank
+        ? `build the model with numClasses: ${total}`
+        : ofTokens
+          ? 'the model answers for a text as a whole: take a token classifier (BertForTokenClassification, perToken: true)'
+          : 'the model answers for each token: give data with tags (readTokenDataset), or a classifier of sequences';
     throw new ShapeError('CLASSES_MISMATCH', `the model gives ${formatShape(y.shape)}, the data have ${what}`, {
-      expected: ['N', total],
+      expected: ofTokens ? ['N', 'T', total] : ['N', total],
       got: y.shape,
-      hint: `build the model with numClasses: ${total}`,
+      hint,
     });
   };
   const outputs = (model: Module, batch: I): Tensor => forward(model.eval(), batch);
@@ -79,7 +96,7 @@ export function supervised<I>({ name, heads: wanted, forward: ask }: SupervisedO
     let from = 0;
     return heads.map((head) => {
       if (only) return [head, y];
-      const part = y.slice(1, from, from + head.names.length);
+      const part = y.slice(-1, from, from + head.names.length);
       from += head.names.length;
       return [head, part];
     });
@@ -109,9 +126,16 @@ export function supervised<I>({ name, heads: wanted, forward: ask }: SupervisedO
           throw new NumericError('NON_FINITE', 'the model answers NaN: its weights or this input are not finite', {
             hint: 'train with a smaller learning rate, or load weights that are finite',
           });
-        const width = head.names.length;
+        const width = values.length / rows.length;
+        const { words } = batch as { words?: HostArray };
+        const steps = y.shape[1] as number;
+        const firsts = ofTokens ? (words?.data as Int32Array | undefined) : undefined;
         for (const [i, row] of rows.entries())
-          row[head.field] = head.answer(values.subarray(i * width, (i + 1) * width), topK);
+          row[head.field] = head.answer(
+            values.subarray(i * width, (i + 1) * width),
+            topK,
+            firsts?.subarray(i * steps, (i + 1) * steps),
+          );
       }
       return rows;
     },

@@ -42,14 +42,20 @@ export async function balanceOf(
     names: classes,
     kind,
   } = classesOf(train.schema, classWeights === undefined ? 'sampler' : 'classWeights');
-  if (sampler === 'balanced' && kind === 'classes')
+  if (sampler === 'balanced' && kind !== 'class')
     throw new ConfigError('HEAD_OPTION', `sampler: balanced does not fit ${field}: its samples have several labels`, {
       field: 'sampler',
       hint: 'classWeights=balanced weighs the labels in the loss',
     });
   const needed = classWeights === 'balanced' || sampler === 'balanced';
   const labels = needed && kind === 'class' ? await labelsOf(train, field) : new Int32Array(0);
-  const counts = needed && kind === 'classes' ? await indicatorsOf(train, field) : countLabels(labels, classes.length);
+  const counts =
+    needed && kind === 'classes'
+      ? await indicatorsOf(train, field)
+      : needed && kind === 'tags'
+        ? await tagCounts(train, field, classes.length)
+        : countLabels(labels, classes.length);
+  const total = kind === 'tags' ? counts.reduce((a, b) => a + b, 0) : train.length;
   const empty = needed ? counts.indexOf(0) : -1;
   if (empty >= 0)
     throw new ConfigError(
@@ -62,7 +68,7 @@ export async function balanceOf(
       },
     );
   const balanced = counts.map((count) =>
-    kind === 'classes' ? Math.max(1e-6, train.length - count) / count : train.length / (classes.length * count),
+    kind === 'classes' ? Math.max(1e-6, train.length - count) / count : total / (classes.length * count),
   );
   return {
     ...scaled,
@@ -77,10 +83,10 @@ export async function balanceOf(
 function classesOf(
   { labels }: Schema,
   option: string,
-): { field: string; kind: 'class' | 'classes'; names: readonly string[] } {
+): { field: string; kind: 'class' | 'classes' | 'tags'; names: readonly string[] } {
   const heads = Object.entries(labels).filter(([field]) => field !== weightField);
   const [field, label] = heads[0] ?? ['', undefined];
-  if (heads.length === 1 && (label?.kind === 'class' || label?.kind === 'classes'))
+  if (heads.length === 1 && (label?.kind === 'class' || label?.kind === 'classes' || label?.kind === 'tags'))
     return { field, kind: label.kind, names: label.names };
   throw new ConfigError('HEAD_OPTION', `${option} is for data of one label, a class`, {
     field: option,
@@ -94,6 +100,14 @@ async function indicatorsOf(train: Samples, field: string): Promise<number[]> {
     ((await labelsAt(train, i))[field] as Float32Array).forEach((value, k) => {
       counts[k] = (counts[k] ?? 0) + Number(value === 1);
     });
+  return counts;
+}
+
+/** Words of each class. */
+async function tagCounts(train: Samples, field: string, classes: number): Promise<number[]> {
+  const counts = new Array<number>(classes).fill(0);
+  for (let i = 0; i < train.length; i++)
+    for (const tag of (await labelsAt(train, i))[field] as Int32Array) counts[tag] = (counts[tag] as number) + 1;
   return counts;
 }
 

@@ -116,7 +116,13 @@ function checkTask({ task, tokenizer, transforms, data }: Recipe, isText: boolea
     throw new ConfigError('RECIPE_INVALID', `${field} does not fit data ${data.name}: ${hint}`, { field, got, hint });
   };
   // Which task of its kind follows from the labels, once they are read.
-  if (task !== undefined && !pretraining && !task.startsWith(`${kind}-`)) wrong('task', task, `they are of ${kind}`);
+  if (
+    task !== undefined &&
+    !pretraining &&
+    !task.startsWith(`${kind}-`) &&
+    !(isText && task === 'token-classification')
+  )
+    wrong('task', task, `they are of ${kind}`);
   if (isText && transforms.length > 0) wrong('transforms', transforms, 'they are for pictures');
   if (!isText && tokenizer !== undefined) wrong('tokenizer', tokenizer, 'it is for texts');
 }

@@ -3,7 +3,7 @@ import { NumericError } from '../base/errors.ts';
 import type { LabelledBatch, TextCollateOptions, Transform } from '../data/index.ts';
 import type { HostArray } from '../io/index.ts';
 import type { Module } from '../nn/index.ts';
-import type { Head, Task } from '../tasks/index.ts';
+import { areEntityTags, type Head, type Task } from '../tasks/index.ts';
 import { flush } from '../tensor/index.ts';
 import type { Measures } from './events.ts';
 import { evaluationLoader, type Samples } from './inputs.ts';
@@ -14,6 +14,7 @@ import {
   MultiLabelCounter,
   RegressionCounter,
   reportRows,
+  TagCounter,
 } from './metrics/index.ts';
 
 export interface EvaluateOptions {
@@ -30,11 +31,12 @@ export interface EvaluateOptions {
 /** Of one head: what was counted, by its kind. */
 export type HeadEvaluation = {
   readonly field: string;
-  /** Mean over the samples that have the label. */
+  /** Mean over the samples (of tags: words) that have the label. */
   readonly loss: number;
 } & (
   | { readonly kind: 'class'; readonly confusion: ConfusionMatrix }
   | { readonly kind: 'classes'; readonly labels: MultiLabelCounter }
+  | { readonly kind: 'tags'; readonly tags: TagCounter }
   | { readonly kind: 'number' | 'numbers'; readonly numbers: RegressionCounter }
 );
 
@@ -68,7 +70,8 @@ export async function evaluate(
     await flush(outputs.flatMap(({ loss, predictions }) => [loss.node, predictions.node]));
     for (const [i, { loss, predictions }] of outputs.entries()) {
       const { field } = task.heads[i] as Head;
-      const counted = (counters[i] as Counter).update(await predictions.data(), labelsOf(batch, field));
+      const { data, shape } = labelsOf(batch, field);
+      const counted = (counters[i] as Counter).update(await predictions.data(), data, shape.at(-1) as number);
       (means[i] as Mean).add(await loss.item(), counted);
     }
     n += batch.size;
@@ -98,13 +101,13 @@ export async function evaluate(
 /** A head that no sample of the part has a label for was not measured. */
 const valueOf = (mean: Mean): number => (mean.items === 0 ? 0 : mean.value);
 
-const labelsOf = (batch: LabelledBatch, field: string): HostArray['data'] =>
-  (batch as unknown as Record<string, HostArray>)[field]?.data as HostArray['data'];
+const labelsOf = (batch: LabelledBatch, field: string): HostArray =>
+  (batch as unknown as Record<string, HostArray>)[field] as HostArray;
 
 interface Counter {
   readonly result: { readonly field: string; readonly kind: Head['kind'] };
-  /** @returns samples (of numbers: numbers) counted. */
-  update(predictions: ArrayLike<number>, labels: ArrayLike<number>): number;
+  /** `steps`: the last axis of both. @returns samples (of numbers: numbers, of tags: words) counted. */
+  update(predictions: ArrayLike<number>, labels: ArrayLike<number>, steps: number): number;
 }
 
 function counterOf({ field, kind, names, threshold }: Head): Counter {
@@ -119,6 +122,13 @@ function counterOf({ field, kind, names, threshold }: Head): Counter {
       return there?.length ?? labels.length;
     };
     return { result: { field, kind, confusion } as Counter['result'], update: update as Counter['update'] };
+  }
+  if (kind === 'tags') {
+    const tags = new TagCounter(names);
+    return {
+      result: { field, kind, tags } as Counter['result'],
+      update: (predictions, labels, steps) => tags.update(predictions, labels, steps),
+    };
   }
   const counter = kind === 'classes' ? new MultiLabelCounter(names, threshold) : new RegressionCounter(names);
   const result = { field, kind, [kind === 'classes' ? 'labels' : 'numbers']: counter };
@@ -145,6 +155,10 @@ function measuresOf(head: HeadEvaluation): Record<string, number> {
       ...(meanAveragePrecision !== null && { meanAveragePrecision }),
     };
   }
+  if (head.kind === 'tags') {
+    const { accuracy, precision, recall, microF1, macroF1, of } = head.tags.scores;
+    return of === 'tags' ? { accuracy, macroF1 } : { accuracy, precision, recall, microF1, macroF1 };
+  }
   const scores = Object.entries(head.numbers.scores);
   const r2 = scores.reduce((sum, [, score]) => sum + score.r2, 0) / scores.length;
   if (head.kind === 'number') {
@@ -166,6 +180,8 @@ export function measureNames(heads: readonly Head[]): string[] {
   const of = ({ kind, names }: Head): string[] => {
     if (kind === 'class') return ['accuracy', 'macroF1'];
     if (kind === 'classes') return ['microF1', 'macroF1', 'subsetAccuracy', 'meanAveragePrecision'];
+    if (kind === 'tags')
+      return areEntityTags(names) ? ['accuracy', 'precision', 'recall', 'microF1', 'macroF1'] : ['accuracy', 'macroF1'];
     return kind === 'number' ? ['rmse', 'mae', 'r2'] : [...names.map((name) => `${name}.mae`), 'r2'];
   };
   const [only] = heads.length === 1 ? heads : [];

@@ -4,7 +4,7 @@ import { describeSchema, type TextCollateOptions, type Transform } from '../data
 import type { Json } from '../io/index.ts';
 import { type LoraOptions, type Module, resolveLora } from '../nn/index.ts';
 import { Ema, type EmaOptions } from '../optim/index.ts';
-import { Mixing, type Task } from '../tasks/index.ts';
+import { areEntityTags, Mixing, type Task } from '../tasks/index.ts';
 import { autocast, type Precision, planAndDiscard } from '../tensor/index.ts';
 import { adapt, baseModelOf, settleAdapter } from './adapter.ts';
 import { type Balance, balanceOf, type ClassWeights } from './balance.ts';
@@ -78,7 +78,10 @@ export interface FineTuneOptions {
   cutmix?: { alpha?: number } | undefined;
   /** 'bf16': the products and convolutions of training under `autocast`; evaluation stays fp32, the default. */
   precision?: Precision;
-  /** Which epoch's weights are kept: by accuracy where every sample has one class, else by loss, unless told. */
+  /**
+   * Which epoch's weights are kept: by accuracy where every sample (or word) has one class, by microF1 of entities, else by loss,
+   * unless told.
+   */
   selectBy?: { metric: string; mode?: 'max' | 'min' } | undefined;
   earlyStopping?: { patience: number; minDelta?: number } | null;
   seed?: number;
@@ -272,10 +275,16 @@ export async function train(options: TrainOptions) {
   return { end, task, plan, evalBatchSize, preprocessing, restoreBest: bestRestorer(end, model, ema, store, inRam) };
 }
 
+function usualMetric([head, ...others]: Task['heads']): string {
+  if (others.length > 0) return 'loss';
+  if (head?.kind === 'tags') return areEntityTags(head.names) ? 'microF1' : 'accuracy';
+  return head?.kind === 'class' ? 'accuracy' : 'loss';
+}
+
 /** By what the best epoch is found. @throws ConfigError METRIC_UNKNOWN for what the task does not measure. */
 function selection({ selectBy, inputs }: TrainOptions, { heads }: Task): Selection {
   const known = measureNames(heads);
-  const { metric = heads.length === 1 && heads[0]?.kind === 'class' ? 'accuracy' : 'loss', mode } = selectBy ?? {};
+  const { metric = usualMetric(heads), mode } = selectBy ?? {};
   // Objectives without labels have measures of their own.
   if (!inputs && !known.includes(metric)) {
     const near = nearest(metric, known);

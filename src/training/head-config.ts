@@ -6,6 +6,7 @@ import { type Head, type HeadOptions, makeHead } from '../tasks/index.ts';
 const problems: Readonly<Record<Head['kind'], string>> = {
   class: 'single_label_classification',
   classes: 'multi_label_classification',
+  tags: 'token_classification',
   number: 'regression',
   numbers: 'regression',
 };

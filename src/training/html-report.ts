@@ -109,6 +109,14 @@ function headCards(head: HeadReport): Card[] {
       loss,
       samplesCard(head.n),
     ];
+  if (head.kind === 'tags')
+    return [
+      ['micro F1', head.microF1.toFixed(4), `of ${head.of}`],
+      ['macro F1', head.macroF1.toFixed(4)],
+      ['accuracy of words', share(head.accuracy), `always ${head.baseline.label}: ${share(head.baseline.accuracy)}`],
+      loss,
+      ['words', head.words.toLocaleString('en')],
+    ];
   const numbers = Object.entries(head.numbers);
   const [only] = numbers.length === 1 ? numbers : [];
   if (!only) return [loss, ['numbers', String(numbers.length)]];

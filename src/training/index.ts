@@ -74,6 +74,7 @@ export {
 export { type ClassReport, type HeadReport, makeReport, type Report, type ReportJson } from './run-report.ts';
 export { makeOptimizer, makeSchedule, type OptimizerOptions, type ScheduleOptions } from './schedule.ts';
 export { RunStopped } from './signals.ts';
+export { type TaggedText, type TaggedWord, type TextEntity, type TextOrWords, tagTexts } from './tag-texts.ts';
 export {
   type Depth,
   type FreezeOptions,

@@ -77,7 +77,16 @@ function recipeThatMakes(path: string): string | undefined {
 }
 
 // Follow the data or are the head's, whatever the weights had.
-const ofTheData = new Set(['name', 'numClasses', 'heads', 'inChannels', 'imageSize', 'inFeatures', 'dropout']);
+const ofTheData = new Set([
+  'name',
+  'numClasses',
+  'heads',
+  'inChannels',
+  'imageSize',
+  'inFeatures',
+  'dropout',
+  'perToken',
+]);
 
 async function companionsOf(path: string, recipe: Recipe): Promise<Companions> {
   const file = join(path, 'config.json');

@@ -90,7 +90,7 @@ export function wantedHeads(
   const { classWeights } = balance;
   const [only] = found;
   if (classWeights && found.length > 1) headOption('classWeights', 'several heads: they are for data of one label');
-  if (labelSmoothing > 0 && !found.some(({ kind }) => kind === 'class'))
+  if (labelSmoothing > 0 && !found.some(({ kind }) => kind === 'class' || kind === 'tags'))
     headOption('labelSmoothing', `${only?.field}: it is for classes`);
   const kindOf: Readonly<Record<string, readonly string[]>> = { threshold: ['classes'], loss: ['number', 'numbers'] };
   return {
@@ -101,7 +101,7 @@ export function wantedHeads(
           headOption(`heads.${head.field}.${option}`, `a label of kind ${head.kind}`);
       return {
         ...head,
-        ...(head.kind === 'class' && { labelSmoothing }),
+        ...((head.kind === 'class' || head.kind === 'tags') && { labelSmoothing }),
         ...(classWeights && { classWeights }),
         ...(balance.scales?.[head.field] && { scale: balance.scales[head.field] }),
         ...more,
@@ -113,14 +113,16 @@ export function wantedHeads(
 const kinds = {
   class: 'classification',
   classes: 'multi-label-classification',
+  tags: 'token-classification',
   number: 'regression',
   numbers: 'regression',
 } as const;
 
-/** What is learned from a schema's labels: `image-classification`, `text-regression`, `text-multi-task` ... */
+/** What is learned from a schema's labels: `image-classification`, `text-regression`, `text-multi-task`, `token-classification` ... */
 export function taskName(schema: Schema): string {
   const heads = headsOf(schema);
   const [only] = heads.length === 1 ? heads : [];
+  if (only?.kind === 'tags') return kinds.tags;
   return `${textFields(schema).length > 0 ? 'text' : 'image'}-${only ? kinds[only.kind] : 'multi-task'}`;
 }
 
@@ -169,6 +171,7 @@ function textInputs(train: Samples, text: TextCollateOptions, options: InputOpti
   const pair = textFields(schema).length > 1;
   const { bucketed = true } = text;
   const steps = longest(train, text);
+  const tagged = Object.keys(schema.labels).filter((field) => schema.labels[field]?.kind === 'tags');
   return {
     task: task ?? textTask({ name: taskName(schema), ...wantedHeads(train, options) }),
     preprocessing: { text, pair },
@@ -182,6 +185,7 @@ function textInputs(train: Samples, text: TextCollateOptions, options: InputOpti
       });
       return {
         ...emptyBatch(size, schema),
+        ...Object.fromEntries(tagged.map((field) => [field, zeros()])),
         inputIds: zeros(),
         attentionMask: zeros(1),
         tokenTypeIds: zeros(),
@@ -214,15 +218,20 @@ function longest(
       break;
     }
     const options = { maxLength, ...(pairName && { pair: String(sample[pairName]) }) };
-    tokens = Math.max(tokens, tokenizer.encode(String(sample[name]), options).inputIds.length);
+    const value = sample[name];
+    const encoding = Array.isArray(value)
+      ? tokenizer.encodeWords(value as readonly string[], { maxLength })
+      : tokenizer.encode(String(value), options);
+    tokens = Math.max(tokens, encoding.inputIds.length);
   }
   const rounded = Math.ceil(tokens / padToMultipleOf) * padToMultipleOf;
   return Math.max(tokens, Math.min(rounded, maxLength ?? rounded));
 }
 
-/** Labels of zeros. */
+/** Labels of zeros; tags are as long as the texts. */
 function emptyBatch(size: number, { labels }: Schema): LabelledBatch {
   const fields = Object.entries(labels).map(([field, label]) => {
+    if (label.kind === 'tags') return [field, { dtype: 'i32', shape: [size, 0], data: new Int32Array(0) }] as const;
     if (label.kind === 'class') return [field, { dtype: 'i32', shape: [size], data: new Int32Array(size) }] as const;
     const shape = label.kind === 'number' ? [size] : [size, label.names.length];
     return [field, { dtype: 'f32', shape, data: new Float32Array(sizeOf(shape)) }] as const;

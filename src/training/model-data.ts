@@ -8,8 +8,10 @@ import {
   readLabelledTexts,
   readTextDataset,
   readTextSamples,
+  readTokenDataset,
   type TextTableOptions,
   take,
+  tokenFormatOf,
   withClasses,
 } from '../data/index.ts';
 import { findPlace, placeOfModel } from './data-place.ts';
@@ -19,7 +21,7 @@ import type { LoadedModel } from './model-folder.ts';
 import type { Recipe } from './recipe.ts';
 import { parseRecipe } from './recipe-parse.ts';
 import { labelsOfHeads } from './table-source.ts';
-import { tableOptions } from './text-source.ts';
+import { tableOptions, tokenOptions } from './text-source.ts';
 import type { LoadedTrunk } from './trunk-folder.ts';
 
 /** Of `file`: those of training unless told. */
@@ -92,6 +94,18 @@ async function textsIn(loaded: LoadedModel | LoadedTrunk, { data }: Recipe, requ
   const told = Object.fromEntries(
     tableFields.flatMap((field) => (request[field] === undefined ? [] : [[field, request[field]]])),
   ) as TableFields;
+  if (heads?.some(({ kind }) => kind === 'tags')) {
+    const format = tokenFormatOf(file);
+    const known = { ...tokenOptions(data, classesOf(loaded)), format };
+    // Columns of the recipe's files are those of files of their kind.
+    const same = data.file !== undefined && format === (data.format ?? tokenFormatOf(data.file));
+    const own = same ? known : { ...known, tokenColumn: undefined, tagColumn: undefined };
+    const { tokenColumn = own.tokenColumn, tagColumn = own.tagColumn } = {
+      tokenColumn: told.textColumn,
+      tagColumn: labelColumn,
+    };
+    return cap((await readTokenDataset(file, { ...own, tokenColumn, tagColumn })) as unknown as Samples);
+  }
   if (data.labels) {
     const labels = withClasses(data.labels as LabelSpec, labelsOfHeads(heads ?? []));
     const texts = await readLabelledTexts(file, { ...tableOptions(data), ...told, labels });

@@ -47,7 +47,7 @@ export interface ModelOrigin {
 
 interface Loaded extends ModelOrigin {
   readonly dir: string;
-  /** Where one class a sample is all it predicts: their names; otherwise none. */
+  /** Where one class a sample (or word) is all it predicts: their names; otherwise none. */
   readonly classes: readonly string[];
   readonly module: Module;
   /** Of model.safetensors. */
@@ -112,7 +112,9 @@ function modelCard(description: ModelDescription, sha256: string): string {
   const what =
     only?.kind === 'class'
       ? `${kind} classification into ${only.names.length} classes`
-      : `${kind} model of ${heads.map(({ field, names }) => `${field} (${names.length} outputs)`).join(', ')}`;
+      : only?.kind === 'tags'
+        ? `Classification of words into ${only.names.length} classes`
+        : `${kind} model of ${heads.map(({ field, names }) => `${field} (${names.length} outputs)`).join(', ')}`;
   return (
     `# ${model.name}\n\n${what}, trained with Cambium.\n\n` +
     `Use it: \`cambium predict . ${example}\`. Weights sha256: \`${sha256}\`.\n`
@@ -237,7 +239,7 @@ export async function loadModelFolder(dir: string): Promise<LoadedModel> {
       module,
       model: { name: String(name), ...options },
       heads,
-      classes: only?.kind === 'class' ? only.names : [],
+      classes: only?.kind === 'class' || only?.kind === 'tags' ? only.names : [],
       weightsHash: String(weights.sha256),
       ...(config.origin === undefined ? {} : { origin: config.origin }),
     };

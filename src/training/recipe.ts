@@ -82,6 +82,9 @@ const scheduleSchema = z.discriminatedUnion('name', [
 /** A column by its name, or by its position from 0 in a file without a header. */
 const column = z.union([z.string().min(1), z.number().int().min(0).max(4096)]);
 
+/** Of CoNLL files by position, negative from the end. */
+const tokenColumn = z.union([z.string().min(1), z.number().int().min(-4096).max(4096)]);
+
 /** Labels are fields of batches and names of weights. */
 const labelName = z.string().regex(/^[A-Za-z_][\w-]{0,63}$/, 'expected letters, digits, "-" and "_"');
 
@@ -104,17 +107,26 @@ const fieldsOf: Readonly<Record<string, readonly string[]>> = {
   digits: ['mnist', 'digits'],
   attributes: ['mnist', 'digits'],
   phrases: ['phrases'],
-  file: ['table', 'picture-table', 'folder', 'voc-counts'],
+  entities: ['entities'],
+  file: ['table', 'picture-table', 'tokens', 'folder', 'voc-counts'],
+  tokenColumn: ['tokens'],
+  tagColumn: ['tokens'],
   imageColumn: ['picture-table'],
   imageDir: ['picture-table'],
   sets: ['sets'],
   corpora: ['texts'],
   split: ['texts'],
   ...Object.fromEntries(
-    [
-      ...['validationFile', 'testFile', 'format', 'labelColumn', 'weightColumn', 'labels', 'classes'],
-      ...['delimiter', 'quote', 'encoding', 'header'],
-    ].map((field) => [field, ['table', 'picture-table']]),
+    ['labelColumn', 'weightColumn', 'labels', 'delimiter', 'quote', 'header'].map((field) => [
+      field,
+      ['table', 'picture-table'],
+    ]),
+  ),
+  ...Object.fromEntries(
+    ['validationFile', 'testFile', 'format', 'classes', 'encoding'].map((field) => [
+      field,
+      ['table', 'picture-table', 'tokens'],
+    ]),
   ),
   ...Object.fromEntries(['textColumn', 'pairColumn', 'emptyText'].map((field) => [field, ['table']])),
 };
@@ -122,7 +134,7 @@ const fieldsOf: Readonly<Record<string, readonly string[]>> = {
 const dataFields = z.strictObject({
   name: z.enum([
     ...(['mnist', 'digits', 'folder', 'pictures', 'picture-table', 'voc-counts'] as const),
-    ...(['table', 'phrases', 'texts', 'sets'] as const),
+    ...(['table', 'phrases', 'tokens', 'entities', 'texts', 'sets'] as const),
     ...textSetNames,
   ]),
   /** Where the files are: the four MNIST .gz files, one subdirectory a class, or those of a text set. */
@@ -134,11 +146,15 @@ const dataFields = z.strictObject({
   file: z.string().min(1).optional(),
   validationFile: z.string().min(1).optional(),
   testFile: z.string().min(1).optional(),
-  format: z.enum(['csv', 'jsonl', 'parquet']).optional(),
+  /** Of `tokens`: conll, conllu or jsonl. */
+  format: z.enum(['csv', 'jsonl', 'parquet', 'conll', 'conllu']).optional(),
   /** `text` unless told. */
   textColumn: column.optional(),
   /** A second text of each sample. */
   pairColumn: column.optional(),
+  /** Of `tokens`: where a word and its tag stand, from 0, negative from the end; keys of JSON Lines. First and last, `tokens` and `tags`, unless told. */
+  tokenColumn: tokenColumn.optional(),
+  tagColumn: tokenColumn.optional(),
   /** `label` unless told. */
   labelColumn: column.optional(),
   /** What each sample counts in the training loss. */
@@ -199,6 +215,8 @@ const dataFields = z.strictObject({
   split: z.enum(['random', 'last']).optional(),
   /** How many reviews the built-in `phrases` makes. */
   phrases: z.strictObject({ train: positiveInt.optional(), test: positiveInt.optional() }).optional(),
+  /** How many sentences the built-in `entities` makes. */
+  entities: z.strictObject({ train: positiveInt.optional(), test: positiveInt.optional() }).optional(),
   /** Of a folder's pictures; 3 unless told. */
   channels: z.union([z.literal(1), z.literal(3)]).optional(),
   /** How many pictures the built-in `digits` draws, also where it stands in for MNIST. */
@@ -233,7 +251,7 @@ export const recipeSchema = z.strictObject({
   /** Checked against the pictures by the data floor, which names the transform. */
   transforms: z.array(z.record(z.string(), z.unknown())).default([]),
   /** What is learned from labels follows from the data; said here, it is checked. The others learn without labels. */
-  task: z.enum([...labelledTasks, ...objectiveNames]).optional(),
+  task: z.enum([...labelledTasks, 'token-classification', ...objectiveNames]).optional(),
   /** More of what is predicted, by label: what its loss counts among several, the loss of numbers, the threshold of several labels. */
   heads: z
     .record(
@@ -376,7 +394,7 @@ export const recipeSchema = z.strictObject({
   /** Of pictures: training samples are mixed in pairs. */
   mixup: z.strictObject({ alpha: z.number().positive().max(1000).default(0.2) }).optional(),
   cutmix: z.strictObject({ alpha: z.number().positive().max(1000).default(1) }).optional(),
-  /** Which epoch's weights are kept: by accuracy where every sample has one class, else by loss, unless told. */
+  /** Which epoch's weights are kept: by accuracy where every sample (or word) has one class, by microF1 of entities, else by loss, unless told. */
   selectBy: z
     .strictObject({
       /** accuracy, macroF1, loss; of numbers rmse, mae, r2; of several heads `<label>.<metric>`. */

@@ -212,6 +212,22 @@ export const builtinRecipes: Readonly<Record<string, RecipeInput>> = {
     epochs: 2,
   },
 
+  'entities-quickstart': {
+    name: 'entities-quickstart',
+    description:
+      'An LSTM finds people, organisations and places in English and Chinese sentences, in seconds and offline.',
+    seed: 1,
+    data: { name: 'entities', validation: 500 },
+    task: 'token-classification',
+    tokenizer: { train: 'wordpiece', vocabSize: 400, lowercase: false },
+    model: { name: 'lstm-classifier', embeddingDim: 48, hiddenSize: 64, dropout: 0.4 },
+    optimizer: { name: 'adamw', lr: 5e-3, weightDecay: 0.01 },
+    schedule: { name: 'oneCycle' },
+    clip: { norm: 1 },
+    batchSize: 32,
+    epochs: 3,
+  },
+
   'lstm-news-topics': {
     name: 'lstm-news-topics',
     description: 'A bidirectional LSTM learns the 10 topics of Chinese news titles (THUCNews; needs --data-dir).',

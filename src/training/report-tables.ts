@@ -31,6 +31,11 @@ export function headSection(head: HeadReport, level: 2 | 3): string {
       `${heading(level, 'Labels')}${ratioTable(head.report, averagePrecision ?? undefined)}`
     );
   }
+  if (head.kind === 'tags')
+    return (
+      heading(level, head.of === 'entities' ? 'Entities' : 'Tags') +
+      (Object.keys(head.report).length > 3 ? ratioTable(head.report) : '<p>None, neither tagged nor predicted.</p>')
+    );
   const rows = Object.entries(head.numbers).flatMap(([name, { rmse, mae, r2, pearson, spearman, n, baseline }]) => [
     [escapeHtml(name), ...[rmse, mae, r2, pearson, spearman].map(significant), count(n)],
     ['<i>always the mean</i>', significant(baseline.rmse), significant(baseline.mae), '', '', '', ''],

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { ConfigError, DataError, IoError, printable, ShapeError } from '../base/errors.ts';
 import { type TextCollateOptions, type Transform, validateTransforms } from '../data/index.ts';
 import { ioError, type Json } from '../io/index.ts';
-import { createModel, modelEntry } from '../models/index.ts';
+import { createModel, listModels, modelEntry } from '../models/index.ts';
 import type { Module } from '../nn/index.ts';
 import { headSizes, headsOf } from '../tasks/index.ts';
 import { manualSeed } from '../tensor/index.ts';
@@ -246,7 +246,10 @@ function buildModel(recipe: Recipe, data: RunData): { module: Module; architectu
         hint: `cambium models lists those of ${wanted}`,
       },
     );
+  const perToken = heads.some(({ kind }) => kind === 'tags');
+  if (perToken && !('perToken' in defaults)) refuseTokens(recipe.model.name);
   const fits: Record<string, unknown> = {
+    ...(perToken && { perToken }),
     ...(!pretraining && { numClasses: classes, ...(heads.length > 1 && { heads: headSizes(heads) }) }),
     // Numbers and the logits of single labels are negative as often as not.
     ...(heads.some(({ kind }) => kind !== 'class') && { outputRelu: false }),
@@ -273,12 +276,37 @@ function buildModel(recipe: Recipe, data: RunData): { module: Module; architectu
       got: options.heads,
       hint: 'leave it out: it follows from data.labels',
     });
+  if (!pretraining && (options.perToken ?? false) !== perToken)
+    throw new ConfigError(
+      'MODEL_TASK',
+      `model.perToken is ${String(options.perToken)}, the data have ${perToken ? '' : 'no '}tags`,
+      {
+        field: 'model.perToken',
+        expected: perToken,
+        got: options.perToken,
+        hint: 'leave it out: it follows from the data',
+      },
+    );
   if (data.text && typeof options.vocabSize === 'number') data.text.tokenizer.checkFits(options.vocabSize);
   manualSeed(recipe.seed);
   return {
     module: createModel(name, options, pretraining && isLanguage(pretraining) ? pretraining : undefined),
     architecture,
   };
+}
+
+function refuseTokens(name: string): never {
+  const able = listModels().flatMap(({ name: other, defaults }) => ('perToken' in defaults ? other : []));
+  throw new ConfigError(
+    'MODEL_TASK',
+    `model ${printable(name)} classifies texts as a whole, the data have a class for each word`,
+    {
+      field: 'model.name',
+      expected: able,
+      got: name,
+      hint: `for token-classification there are: ${able.join(', ')}`,
+    },
+  );
 }
 
 function imageFits({ recipe, train }: RunData): Record<string, unknown> {

@@ -11,6 +11,7 @@ import {
   type Interval,
   type MultiLabelScores,
   type RegressionScores,
+  type TagScores,
   wilsonInterval,
 } from './metrics/index.ts';
 import { gapText, overfitText, parametersText, partText, type RunFacts, tuningText } from './run-facts.ts';
@@ -30,6 +31,7 @@ export interface ClassReport {
 export type HeadReport = { readonly loss: number } & (
   | ({ readonly kind: 'class'; readonly n: number } & ClassReport)
   | ({ readonly kind: 'classes' } & MultiLabelScores)
+  | ({ readonly kind: 'tags' } & TagScores)
   | { readonly kind: 'number' | 'numbers'; readonly numbers: Readonly<Record<string, RegressionScores>> }
 );
 
@@ -99,6 +101,11 @@ function headReport(head: HeadEvaluation): HeadReport {
     checkReport(scores.report);
     return { kind, loss, ...scores };
   }
+  if (kind === 'tags') {
+    const { scores } = head.tags;
+    if (hasRows(scores.report)) checkReport(scores.report);
+    return { kind, loss, ...scores };
+  }
   return { kind, loss, numbers: head.numbers.scores };
 }
 
@@ -118,7 +125,18 @@ function headText(head: HeadReport): string {
     ];
     return `${formatReport(report, { digits: DIGITS })}\n${lines.join('\n')}\n`;
   }
+  if (head.kind === 'tags') return tagsText(head);
   return numbersText(head.numbers);
+}
+
+// Besides the three averages.
+const hasRows = (report: ClassificationReport): boolean => Object.keys(report).length > 3;
+
+function tagsText({ of, report, accuracy, words, baseline }: TagScores): string {
+  const line = `words ${words}, accuracy ${fixed(accuracy)}; always ${baseline.label}: ${fixed(baseline.accuracy)}\n`;
+  if (!hasRows(report)) return `no entities, neither tagged nor predicted\n${line}`;
+  const what = of === 'entities' ? 'entities: right with all their words and their type\n' : '';
+  return `${formatReport(report, { digits: DIGITS })}\n${what}${line}`;
 }
 
 function numbersText(numbers: Readonly<Record<string, RegressionScores>>): string {

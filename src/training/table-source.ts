@@ -45,6 +45,17 @@ export async function tableParts(
   };
 }
 
+/** @throws ConfigError RECIPE_INVALID for a format of tagged words. */
+export function tableFormat(format: Recipe['data']['format']): 'csv' | 'jsonl' | 'parquet' | undefined {
+  if (format !== 'conll' && format !== 'conllu') return format;
+  throw new ConfigError('RECIPE_INVALID', `data.format: a table does not come as ${format}`, {
+    field: 'data.format',
+    expected: ['csv', 'jsonl', 'parquet'],
+    got: format,
+    hint: 'data of name tokens do',
+  });
+}
+
 /** The labels a model predicts, as a schema has them. */
 export const labelsOfHeads = (heads: readonly HeadOptions[]): Schema['labels'] =>
   Object.fromEntries(
@@ -75,7 +86,7 @@ export async function loadPictureTable(
     quote,
     encoding,
     header,
-    format,
+    format: tableFormat(format),
     ...(imageDir !== undefined && { imageDir: at(imageDir) }),
   };
   return tableParts({ ...data, labels: labels as NonNullable<RecipeData['labels']> }, at, heads, (file, spec) =>

@@ -6,24 +6,32 @@ import {
   causalSpecialTokens,
   classNames,
   type Dataset,
+  entities,
+  type InMemoryTokenDataset,
   loadTextSet,
   loadTokenizer,
   phrases,
   readLabelledTexts,
   readTextDataset,
+  readTokenDataset,
+  type Schema,
   type TextCollateOptions,
   type TextSample,
   type TextSetName,
   type TextTableOptions,
+  type TokenDatasetOptions,
   type Tokenizer,
+  type TokenSample,
   textSetNames,
+  tokenFormats,
   trainBpe,
   trainCharacters,
   trainWordPiece,
 } from '../data/index.ts';
+import type { HeadOptions } from '../tasks/index.ts';
 import type { DataRequest } from './data-source.ts';
 import type { Recipe } from './recipe.ts';
-import { loadSets, tableParts } from './table-source.ts';
+import { loadSets, tableFormat, tableParts } from './table-source.ts';
 
 export type Texts = Dataset<TextSample>;
 
@@ -35,7 +43,7 @@ export interface TextParts {
 
 /** Whether a recipe's data are texts. */
 export const isTextData = ({ data }: Recipe): boolean =>
-  ['table', 'phrases', 'texts', 'sets'].includes(data.name) || isTextSet(data.name);
+  ['table', 'phrases', 'tokens', 'entities', 'texts', 'sets'].includes(data.name) || isTextSet(data.name);
 
 const isTextSet = (name: string): name is TextSetName => (textSetNames as readonly string[]).includes(name);
 
@@ -51,6 +59,11 @@ export async function loadTextParts(
     const { train, test } = data.phrases ?? {};
     return { train: phrases({ split: 'train', size: train }), test: phrases({ split: 'test', size: test }) };
   }
+  if (data.name === 'entities') {
+    const { train, test } = data.entities ?? {};
+    return asTexts({ train: entities({ split: 'train', size: train }), test: entities({ split: 'test', size: test }) });
+  }
+  if (data.name === 'tokens') return asTexts(await tokenParts(data, dir, classes, heads));
   if (isTextSet(data.name)) {
     if (dir === undefined)
       throw new ConfigError(
@@ -85,6 +98,43 @@ export async function loadTextParts(
   return { train, validation: await part(data.validationFile), test: await part(data.testFile) };
 }
 
+/** Files of tagged words. Other parts have the classes of the first. */
+async function tokenParts(
+  data: Recipe['data'],
+  dir: string | undefined,
+  classes: readonly string[] | undefined,
+  heads: readonly HeadOptions[] | undefined,
+): Promise<{ train: InMemoryTokenDataset; validation?: InMemoryTokenDataset; test?: InMemoryTokenDataset }> {
+  if (data.file === undefined)
+    throw new ConfigError('RECIPE_INVALID', 'data.file is missing: expected a .conll, .conllu or .jsonl file', {
+      field: 'data.file',
+    });
+  const options = tokenOptions(data, classes ?? heads?.find(({ kind }) => kind === 'tags')?.names);
+  const at = (file: string): string => (dir === undefined ? file : join(dir, file));
+  const train = await readTokenDataset(at(data.file), options);
+  const rest = { ...options, classes: options.classes ?? tagNames(train.schema) };
+  const part = async (file: string | undefined) => (file === undefined ? undefined : readTokenDataset(at(file), rest));
+  return { train, validation: await part(data.validationFile), test: await part(data.testFile) };
+}
+
+/** How a file of tagged words is read, from the recipe. */
+export function tokenOptions(data: Recipe['data'], classes?: readonly string[]): TokenDatasetOptions {
+  const { tokenColumn, tagColumn, encoding, format } = data;
+  const known = tokenFormats.find((name) => name === format);
+  if (format !== undefined && known === undefined)
+    throw new ConfigError('RECIPE_INVALID', `data.format: tagged words do not come as ${format}`, {
+      field: 'data.format',
+      expected: tokenFormats,
+      got: format,
+    });
+  return { tokenColumn, tagColumn, encoding, format: known, classes: data.classes ?? classes };
+}
+
+const tagNames = ({ labels: { tags } }: Schema): readonly string[] => (tags?.kind === 'tags' ? tags.names : []);
+
+// A run does not look at its samples: what reads them goes by the schema.
+const asTexts = (parts: object): TextParts => parts as TextParts;
+
 /** How a table is read, from the recipe. */
 export function tableOptions(data: Recipe['data'], classes?: readonly string[]): TextTableOptions {
   const { textColumn, pairColumn, labelColumn, weightColumn, delimiter, quote, encoding, header, emptyText, format } =
@@ -99,7 +149,7 @@ export function tableOptions(data: Recipe['data'], classes?: readonly string[]):
     encoding,
     header,
     emptyText,
-    format,
+    format: tableFormat(format),
     classes: data.classes ?? classes,
   };
 }
@@ -136,7 +186,12 @@ async function tokenizerOf(
 
 async function* corpus(train: Texts): AsyncGenerator<string, void, void> {
   for (let i = 0; i < train.length; i++) {
-    const { text, pair } = await train.get(i);
+    const sample = await train.get(i);
+    if ('tokens' in sample) {
+      yield (sample as unknown as TokenSample).tokens.join(' ');
+      continue;
+    }
+    const { text, pair } = sample;
     yield text;
     if (pair !== undefined) yield pair;
   }

@@ -15,8 +15,8 @@ export interface TextCollateOptions {
 }
 
 /** What a batch holds in place of texts. */
-export const tokenFields = ['inputIds', 'attentionMask', 'tokenTypeIds'] as const;
-export type TokenField = (typeof tokenFields)[number];
+export const tokenFields = ['inputIds', 'attentionMask', 'tokenTypeIds', 'words'] as const;
+export type TokenField = Exclude<(typeof tokenFields)[number], 'words'>;
 
 type TextFields = readonly [text: string, pair?: string];
 
@@ -25,6 +25,8 @@ export class TextCollator {
   readonly maxLength: number | undefined;
   /** The schema's text features: the first is the text, a second one its pair. */
   readonly fields: TextFields;
+  /** Whether the one text comes in words. */
+  readonly inWords: boolean;
   readonly #memory: (Encoding | undefined)[] = [];
 
   /** @throws UnsupportedError for more than two texts; ArgumentError for a length without room. */
@@ -34,6 +36,9 @@ export class TextCollator {
       throw new UnsupportedError('TEXT_FIELDS', `a batch of tokens has one text or two, not ${names.length}`, {
         got: names,
       });
+    this.inWords = names.some((name) => schema.features[name]?.kind === 'words');
+    if (this.inWords && names.length > 1)
+      throw new UnsupportedError('TEXT_FIELDS', 'a text in words has no second text', { got: names });
     const { tokenizer, maxLength = tokenizer.config.modelMaxLength, padToMultipleOf = 8 } = options;
     const least = tokenizer.specialCount(names.length === 2) + 1;
     if (maxLength !== undefined && (!Number.isInteger(maxLength) || maxLength < least))
@@ -58,6 +63,12 @@ export class TextCollator {
     if (known) return known;
     const [name, pairName] = this.fields;
     const [text, pair] = [sample[name], pairName === undefined ? undefined : sample[pairName]];
+    if (this.inWords) {
+      if (!isWords(text)) return `${printable(name)} is no list of words`;
+      const encoded = this.options.tokenizer.encodeWords(text, { maxLength: this.maxLength });
+      this.#memory[row] = encoded;
+      return encoded;
+    }
     if (typeof text !== 'string') return `${printable(name)} is no text`;
     if (pairName !== undefined && typeof pair !== 'string') return `${printable(pairName)} is no text`;
     const { maxLength } = this;
@@ -77,6 +88,9 @@ export class TextCollator {
   }
 }
 
-/** Names of a schema's text features, in order. */
+const isWords = (value: unknown): value is readonly string[] =>
+  Array.isArray(value) && value.length > 0 && value.every((word) => typeof word === 'string');
+
+/** Names of a schema's text features, in words or not, in order. */
 export const textFields = (schema: Schema): string[] =>
-  Object.entries(schema.features).flatMap(([name, { kind }]) => (kind === 'text' ? [name] : []));
+  Object.entries(schema.features).flatMap(([name, { kind }]) => (kind === 'text' || kind === 'words' ? [name] : []));

@@ -8,16 +8,20 @@ export interface Encoding {
   readonly inputIds: Int32Array;
   /** 0 for the first text and its special tokens, 1 for the second. */
   readonly tokenTypeIds: Int32Array;
+  /** Of a text in words: the word whose first piece stands here, -1 elsewhere (transformers' `word_ids` without repeats). */
+  readonly words?: Int32Array;
   /** How many tokens truncation cut off. */
   readonly truncated: number;
 }
 
-/** Three arrays i32 (B, T): what BERT's `forward` takes. */
+/** Three arrays i32 (B, T): what BERT's `forward` takes; and of texts in words, where each word begins. */
 export interface TokenBatch {
   readonly inputIds: HostArray;
   /** 1 for tokens, 0 for padding. */
   readonly attentionMask: HostArray;
   readonly tokenTypeIds: HostArray;
+  /** As in Encoding: -1 where no word begins. */
+  readonly words?: HostArray;
 }
 
 export interface PadOptions {
@@ -62,13 +66,16 @@ export function padEncodings(encodings: readonly Encoding[], options: PadOptions
   const shape = [encodings.length, steps];
   const make = (fill: number): Int32Array => new Int32Array(encodings.length * steps).fill(fill);
   const [ids, mask, types] = [make(padId), make(0), make(0)];
-  encodings.forEach(({ inputIds, tokenTypeIds }, row) => {
+  const firsts = encodings.some(({ words }) => words) ? make(-1) : undefined;
+  encodings.forEach(({ inputIds, tokenTypeIds, words }, row) => {
     const n = inputIds.length;
     const at = row * steps + (side === 'left' ? steps - n : 0);
     ids.set(inputIds, at);
     mask.fill(1, at, at + n);
     types.set(tokenTypeIds, at);
+    if (words) firsts?.set(words, at);
   });
   const array = (data: Int32Array): HostArray => ({ dtype: 'i32', shape, data });
-  return { inputIds: array(ids), attentionMask: array(mask), tokenTypeIds: array(types) };
+  const arrays = { inputIds: array(ids), attentionMask: array(mask), tokenTypeIds: array(types) };
+  return firsts ? { ...arrays, words: array(firsts) } : arrays;
 }

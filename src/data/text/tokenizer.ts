@@ -148,10 +148,33 @@ export class Tokenizer {
 
   /** One text or pair. @throws ArgumentError for a `maxLength` with no room for a token. */
   encode(text: string, options: EncodeOptions = {}): Encoding {
-    const { pair, addSpecialTokens = true, maxLength, truncation = 'longestFirst' } = options;
+    const { pair } = options;
+    return this.#framed(this.ids(text), pair === undefined ? undefined : this.ids(pair), options);
+  }
+
+  /**
+   * One text in words, each tokenized for itself, so that pieces know their word. @throws ArgumentError for a `maxLength` with
+   * no room for a token.
+   */
+  encodeWords(words: readonly string[], options: Omit<EncodeOptions, 'pair' | 'truncation'> = {}): Encoding {
+    const ids: number[] = [];
+    const firsts: number[] = [];
+    for (const [i, word] of words.entries())
+      for (const [piece, id] of this.ids(word).entries()) {
+        ids.push(id);
+        firsts.push(piece === 0 ? i : -1);
+      }
+    const encoding = this.#framed(ids, undefined, options);
+    const { before } = (options.addSpecialTokens === false ? this.#plain : this.#frames).single;
+    const own = new Int32Array(encoding.inputIds.length).fill(-1);
+    own.set(firsts.slice(0, ids.length - encoding.truncated), before.length);
+    return { ...encoding, words: own };
+  }
+
+  #framed(first: readonly number[], pair: readonly number[] | undefined, options: EncodeOptions): Encoding {
+    const { addSpecialTokens = true, maxLength, truncation = 'longestFirst' } = options;
     const frame = (addSpecialTokens ? this.#frames : this.#plain)[pair === undefined ? 'single' : 'pair'];
-    const first = this.ids(text);
-    const second = pair === undefined ? [] : this.ids(pair);
+    const second = pair ?? [];
     const extra = frame.before.length + frame.between.length + frame.after.length;
     const [a, b] = kept(first.length, second.length, extra, maxLength, truncation);
     const inputIds = new Int32Array(a + b + extra);

@@ -14,4 +14,5 @@ export * from './confusion-text.ts';
 export * from './mean.ts';
 export * from './multi-label.ts';
 export * from './regression.ts';
+export * from './tags.ts';
 export * from './wilson.ts';
