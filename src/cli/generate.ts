@@ -11,11 +11,12 @@ export interface GenerateCommandOptions extends CommonOptions {
   temperature?: number;
   topK?: number;
   topP?: number;
+  beams?: number;
   seed?: number;
 }
 
 export async function generateCommand(dir: string, options: GenerateCommandOptions): Promise<void> {
-  const { prompt, maxNewTokens = 100, temperature, topK, topP, seed, json = false } = options;
+  const { prompt, maxNewTokens = 100, temperature, topK, topP, beams, seed, json = false } = options;
   const { model, tokenizer } = await loadLanguageModel(dir);
   const ids = [...tokenizer.ids(prompt)];
   const room = model.options.nPositions - ids.length;
@@ -38,6 +39,7 @@ export async function generateCommand(dir: string, options: GenerateCommandOptio
     ...(temperature !== undefined && { temperature }),
     ...(topK !== undefined && { topK }),
     ...(topP !== undefined && { topP }),
+    ...(beams !== undefined && { numBeams: beams }),
   });
   const text = tokenizer.decode([...ids, ...tokens]);
   if (json) return printJson({ prompt, text, tokens, seed: seed ?? 0 });

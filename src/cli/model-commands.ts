@@ -79,6 +79,7 @@ Examples:
     .option('--temperature <t>', 'divides the logits; 0 takes the likeliest token', number('--temperature'))
     .option('--top-k <k>', 'draw among the k likeliest tokens', positive('--top-k'))
     .option('--top-p <p>', 'draw among the likeliest tokens that together have this probability', number('--top-p'))
+    .option('--beams <n>', 'draw nothing: the likeliest text that so many beams find', positive('--beams'))
     .option('--seed <n>', 'same seed, same text; 0 unless told', number('--seed'))
     .addHelpText(
       'after',

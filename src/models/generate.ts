@@ -1,11 +1,10 @@
-/** Continuing texts with a causal language model: one step at a time, keys and values of earlier steps kept. */
-import { ArgumentError, Philox } from '../base/index.ts';
-import { type Tensor, tensor, Variable, where, zeros } from '../tensor/index.ts';
-import type { GPT2, Remember } from './gpt2.ts';
+/** Continuing texts with a causal language model: tokens drawn one at a time, or the likeliest text by beam search. */
+import { Philox } from '../base/index.ts';
+import { type BeamOptions, beamSearch, type Hypothesis } from './beam-search.ts';
+import type { GPT2 } from './gpt2.ts';
+import { cached, checkPrompt, uncached, wrongOption } from './next-logits.ts';
 
-export interface GenerateOptions {
-  /** Default 20. */
-  maxNewTokens?: number;
+export interface GenerateOptions extends BeamOptions {
   /** Divides the logits; 0 takes the likeliest token. Default 1. */
   temperature?: number;
   /** Draw among the k likeliest only. */
@@ -14,23 +13,23 @@ export interface GenerateOptions {
   topP?: number;
   /** Same seed, same text. Default 0. */
   seed?: number;
-  /** Ends the text; it is kept. */
-  eosTokenId?: number;
-  /** Keep keys and values of earlier steps (default), or compute all of them again for every token. */
-  useCache?: boolean;
+  /** Above 1: nothing is drawn, the best of so many texts is sought (see beamSearch). Default 1. */
+  numBeams?: number;
 }
 
 /**
- * Token ids that follow `prompt`, drawn from `model` in evaluation mode. Throws ArgumentError for an empty prompt, options
- * out of range, or more tokens than the model has positions.
+ * Token ids that follow `prompt`, drawn from `model` in evaluation mode, or found by beam search. Throws ArgumentError for an
+ * empty prompt, options out of range or of the other way, or more tokens than the model has positions.
  */
 export async function generate(
   model: GPT2,
   prompt: readonly number[],
   options: GenerateOptions = {},
 ): Promise<number[]> {
-  const { maxNewTokens = 20, seed = 0, eosTokenId, useCache = true } = options;
-  check(model, prompt, options, maxNewTokens);
+  const { maxNewTokens = 20, seed = 0, eosTokenId, useCache = true, numBeams = 1 } = options;
+  check(options);
+  if (numBeams > 1) return [...((await beamSearch(model, prompt, options))[0] as Hypothesis).tokens];
+  checkPrompt(model, prompt, maxNewTokens);
   const training = model.training;
   model.eval();
   try {
@@ -39,7 +38,7 @@ export async function generate(
     const tokens: number[] = [];
     let fresh: readonly number[] = prompt;
     while (tokens.length < maxNewTokens) {
-      const token = sampleToken(await next(fresh), random, options);
+      const token = sampleToken(await next([fresh]), random, options);
       tokens.push(token);
       fresh = [token];
       if (token === eosTokenId) break;
@@ -50,91 +49,55 @@ export async function generate(
   }
 }
 
-/** Gives the logits that follow after reading `fresh` more tokens. */
-type Next = (fresh: readonly number[]) => Promise<Float32Array>;
-
-const ids = (tokens: readonly number[]): Tensor => tensor(Int32Array.from(tokens), { shape: [1, tokens.length] });
-
-const lastLogits = async (model: GPT2, features: Tensor): Promise<Float32Array> =>
-  (await model.logits(features.slice(1, -1)).data()) as Float32Array;
-
-function uncached(model: GPT2): Next {
-  const all: number[] = [];
-  return (fresh) => {
-    all.push(...fresh);
-    return lastLogits(model, model.transformer.forward(ids(all)));
-  };
-}
-
-/**
- * Keys and values live in variables as long as the whole text, so that every token runs the same compiled program:
- * where a step writes, and what it may look at, are inputs.
- */
-function cached(model: GPT2, steps: number): Next {
-  const { nHead, nEmbd, nLayer } = model.options;
-  const shape = [1, nHead, steps, nEmbd / nHead];
-  const empty = (): Variable => new Variable(zeros(shape));
-  const cache = Array.from({ length: nLayer }, () => ({ key: empty(), value: empty() }));
-  const places = tensor(
-    Int32Array.from({ length: steps }, (_, i) => i),
-    { shape: [steps] },
-  );
-  let seen = 0;
-  return (fresh) => {
-    const positions = tensor(Int32Array.from(fresh, (_, i) => seen + i));
-    seen += fresh.length;
-    const at = positions.reshape([1, 1, -1, 1]); // (1, 1, Tq, 1)
-    const mask = places.le(at); // (1, 1, Tq, steps)
-    // Which new step, if any, belongs in each place: the prompt fills the first ones, a token its own.
-    const first = positions.slice(0, 0, 1);
-    const remember: Remember = (layer, kv) => {
-      const entry = cache[layer] as (typeof cache)[number];
-      for (const part of ['key', 'value'] as const) {
-        const [now, variable] = [kv[part], entry[part]];
-        const filled =
-          fresh.length === 1
-            ? where(places.eq(first).reshape([1, 1, -1, 1]), now, variable)
-            : now.pad([
-                [0, 0],
-                [0, 0],
-                [0, steps - fresh.length],
-                [0, 0],
-              ]);
-        variable.assign(filled);
-      }
-      return { kv: entry, mask };
-    };
-    return lastLogits(model, model.transformer.forward(ids(fresh), positions, remember));
-  };
-}
-
 /**
  * One index drawn from softmax(logits / temperature), restricted to the topK likeliest and to the likeliest that make up
  * topP; the likeliest (the first of equals) for temperature 0.
  */
-export function sampleToken(
-  logits: Float32Array,
-  random: Philox,
-  { temperature = 1, topK, topP }: Pick<GenerateOptions, 'temperature' | 'topK' | 'topP'>,
-): number {
-  let best = 0;
-  for (let i = 1; i < logits.length; i++) if ((logits[i] as number) > (logits[best] as number)) best = i;
-  if (temperature === 0) return best;
-  const top = logits[best] as number;
-  const weights = Float64Array.from(logits, (x) => Math.exp((x - top) / temperature));
-  let kept: ArrayLike<number> = weights.map((_, i) => i);
-  if (topK !== undefined || topP !== undefined) {
-    const order = Int32Array.from(weights, (_, i) => i).sort(
-      (a, b) => (weights[b] as number) - (weights[a] as number) || a - b,
-    );
-    kept = nucleus(order.subarray(0, topK ?? order.length), weights, topP ?? 1);
-  }
+export function sampleToken(logits: Float32Array, random: Philox, options: SamplingOptions): number {
+  if (options.temperature === 0) return argmax(logits);
+  const { kept, weights } = weigh(logits, options);
   let left = random.uniform() * sum(kept, weights);
   for (let i = 0; i < kept.length; i++) {
     left -= weights[kept[i] as number] as number;
     if (left < 0) return kept[i] as number;
   }
   return kept[kept.length - 1] as number;
+}
+
+export type SamplingOptions = Pick<GenerateOptions, 'temperature' | 'topK' | 'topP'>;
+
+/** The probabilities that `sampleToken` draws by, 0 for what the options leave out. */
+export function tokenProbabilities(logits: Float32Array, options: SamplingOptions): Float64Array {
+  const out = new Float64Array(logits.length);
+  if (options.temperature === 0) {
+    out[argmax(logits)] = 1;
+    return out;
+  }
+  const { kept, weights } = weigh(logits, options);
+  const total = sum(kept, weights);
+  for (let i = 0; i < kept.length; i++) out[kept[i] as number] = (weights[kept[i] as number] as number) / total;
+  return out;
+}
+
+/** The first of the largest. */
+function argmax(logits: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < logits.length; i++) if ((logits[i] as number) > (logits[best] as number)) best = i;
+  return best;
+}
+
+/** What may be drawn, and each token's weight. */
+function weigh(
+  logits: Float32Array,
+  { temperature = 1, topK, topP }: SamplingOptions,
+): { kept: ArrayLike<number>; weights: Float64Array } {
+  const top = logits[argmax(logits)] as number;
+  const weights = Float64Array.from(logits, (x) => Math.exp((x - top) / temperature));
+  if (topK === undefined && topP === undefined) return { kept: weights.map((_, i) => i), weights };
+  const order = Int32Array.from(weights, (_, i) => i).sort(
+    (a, b) => (weights[b] as number) - (weights[a] as number) || a - b,
+  );
+  return { kept: nucleus(order.subarray(0, topK ?? order.length), weights, topP ?? 1), weights };
 }
 
 const sum = (kept: ArrayLike<number>, weights: Float64Array): number => {
@@ -152,34 +115,21 @@ function nucleus(order: Int32Array, weights: Float64Array, share: number): Int32
   return order.subarray(0, count);
 }
 
-function check(model: GPT2, prompt: readonly number[], options: GenerateOptions, maxNewTokens: number): void {
-  const wrong = (field: string, expected: string, got: unknown): never => {
-    throw new ArgumentError('OPTION_INVALID', `[generate] ${field} must be ${expected}, got ${String(got)}`, {
-      op: 'generate',
-      field,
-      expected,
-      got,
-    });
-  };
-  const { temperature = 1, topK, topP = 1 } = options;
-  const { vocabSize, nPositions } = model.options;
-  if (prompt.length === 0) wrong('prompt', 'at least one token', 'none');
-  for (const id of prompt)
-    if (!(Number.isInteger(id) && id >= 0 && id < vocabSize)) wrong('prompt', `ids below ${vocabSize}`, id);
-  if (!Number.isInteger(maxNewTokens) || maxNewTokens < 1)
-    wrong('maxNewTokens', 'a whole number above 0', maxNewTokens);
-  if (!(temperature >= 0)) wrong('temperature', 'at least 0', temperature);
-  if (topK !== undefined && !(Number.isInteger(topK) && topK >= 1)) wrong('topK', 'a whole number above 0', topK);
-  if (!(topP > 0 && topP <= 1)) wrong('topP', 'in (0, 1]', topP);
-  if (prompt.length + maxNewTokens > nPositions)
-    throw new ArgumentError(
-      'SEQUENCE_TOO_LONG',
-      `[generate] ${prompt.length} + ${maxNewTokens} tokens, but the model has ${nPositions} positions`,
-      {
-        op: 'generate',
-        expected: nPositions,
-        got: prompt.length + maxNewTokens,
-        hint: 'shorten the prompt or maxNewTokens',
-      },
-    );
+function check(options: GenerateOptions): void {
+  const { temperature = 1, topK, topP = 1, numBeams = 1 } = options;
+  if (!(temperature >= 0)) wrongOption('temperature', 'at least 0', temperature);
+  if (topK !== undefined && !(Number.isInteger(topK) && topK >= 1)) wrongOption('topK', 'a whole number above 0', topK);
+  if (!(topP > 0 && topP <= 1)) wrongOption('topP', 'in (0, 1]', topP);
+  if (!(Number.isInteger(numBeams) && numBeams >= 1)) wrongOption('numBeams', 'a whole number above 0', numBeams);
+  // What would be ignored was meant otherwise.
+  const beams = numBeams > 1;
+  for (const field of beams
+    ? (['temperature', 'topK', 'topP', 'seed'] as const)
+    : (['lengthPenalty', 'earlyStopping'] as const))
+    if (options[field] !== undefined)
+      wrongOption(
+        field,
+        beams ? 'left out: beam search draws nothing' : 'left out unless numBeams is above 1',
+        options[field],
+      );
 }

@@ -1,3 +1,4 @@
+export * from './beam-search.ts';
 export * from './bert.ts';
 export { createModel } from './create-model.ts';
 export * from './dcgan.ts';

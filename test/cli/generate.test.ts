@@ -45,6 +45,11 @@ test('generate goes on with a prompt, the same for the same seed', async () => {
   expect(one.tokens.length).toBeLessThanOrEqual(10);
   expect(JSON.parse((await cambium(args)).stdout)).toEqual(one);
   expect(JSON.parse((await cambium([...args, '--seed', '4'])).stdout).tokens).not.toEqual(one.tokens);
+  const beams = JSON.parse((await cambium([...args, '--beams', '3'])).stdout);
+  expect(beams.text.startsWith(prompt)).toBe(true);
+  expect(JSON.parse((await cambium([...args, '--beams', '3'])).stdout)).toEqual(beams);
+  const both = await cambium([...args, '--beams', '3', '--temperature', '2']);
+  expect([both.code, both.stderr]).toEqual([2, expect.stringContaining('temperature')]);
   const long = await cambium(['generate', join(dir, 'gpt'), '--prompt', texts.slice(0, 9).join(' ')]);
   expect(long.stderr).toContain('--prompt');
   expect(long.code).not.toBe(0);
