@@ -73,6 +73,9 @@ async function* textsOf(
       continue;
     }
     // No line of a plain text has columns.
-    yield* readTexts(file, lines ? { ...table, textColumn: 0, delimiter: '\u0001', quote: null } : table);
+    yield* readTexts(
+      file,
+      lines ? { ...table, textColumn: 0, delimiter: '\u0001', quote: null, maxField: 2 ** 22 } : table,
+    );
   }
 }

@@ -90,7 +90,9 @@ async function* readFile(corpus: Corpus, file: string): AsyncGenerator<string, v
   const lines = textColumn === undefined && /\.txt(\.gz)?$/i.test(file);
   // No line of a plain text has columns.
   yield* readTexts(file, {
-    ...(lines ? { textColumn: 0, delimiter: '\u0001', quote: null } : { textColumn, delimiter, quote, header, format }),
+    ...(lines
+      ? { textColumn: 0, delimiter: '\u0001', quote: null, maxField: 2 ** 22 }
+      : { textColumn, delimiter, quote, header, format }),
     encoding,
   });
 }

@@ -80,9 +80,11 @@ async function* groupsOf(
     const rows = await opened(async (source) => {
       const { size } = source;
       if (size !== metadata.size) invalid(file, size, 'the file that was opened', 'one of another size');
-      const pages = await guarded(file, () => checkPages(group, metadata.file, chosen(columns), source));
+      const pages = await guarded(file, 'its page headers', () =>
+        checkPages(group, metadata.file, chosen(columns), source),
+      );
       const { buffer, decompressors } = watched(source, pages);
-      return guarded(file, () =>
+      return guarded(file, `its pages of rows ${rowStart + 1} to ${rowEnd}`, () =>
         parquetReadObjects({
           file: buffer,
           metadata: metadata.file,
@@ -130,9 +132,11 @@ async function open(source: ByteSource, columns: readonly string[]): Promise<Ope
   if (!(await magic(size - 4)))
     invalid(path, size, 'PAR1 at the end', 'other bytes', { hint: 'the file is cut off: fetch it again' });
   await checkFooter(source);
-  const metadata = await guarded(path, () => parquetMetadataAsync(bufferOf(source), { geoparquet: false }));
+  const metadata = await guarded(path, 'its footer', () =>
+    parquetMetadataAsync(bufferOf(source), { geoparquet: false }),
+  );
   // In damaged metadata any field may be missing.
-  return guarded(path, async () => checked(metadata, columns, source));
+  return guarded(path, 'its footer', async () => checked(metadata, columns, source));
 }
 
 function checked(metadata: FileMetaData, columns: readonly string[], source: ByteSource): Opened {
@@ -212,14 +216,18 @@ function watched(source: ByteSource, pages: PageIndex): { buffer: AsyncBuffer; d
 type Decompressor = (input: Uint8Array, length: number) => Uint8Array;
 
 /** What the library throws for damaged files is anything; a file of ours that cannot be read is not its fault. */
-async function guarded<T>(file: string, body: () => Promise<T>): Promise<T> {
+async function guarded<T>(file: string, part: string, body: () => Promise<T>): Promise<T> {
   try {
     return await body();
   } catch (cause) {
     if (cause instanceof CambiumError) throw cause;
     const { message } = cause as Error;
-    const text = `${printable(file)} cannot be read as Parquet: ${escapeControls(message.slice(0, 300))}`;
-    throw new DataError('PARQUET_INVALID', text, { file, cause });
+    // What the engine says of an undefined value tells nothing of the file.
+    const ofEngine = cause instanceof TypeError || cause instanceof RangeError || cause instanceof ReferenceError;
+    const found = ofEngine ? 'something that must be there is missing or of another kind' : message.slice(0, 300);
+    const text = `${printable(file)} cannot be read as Parquet: ${part}: ${escapeControls(found)}`;
+    const hint = 'the file is damaged or was cut off: fetch or write it again';
+    throw new DataError('PARQUET_INVALID', text, { file, field: part, got: escapeControls(found), hint, cause });
   }
 }
 

@@ -35,7 +35,7 @@ export function formatOf(file: string): 'csv' | 'jsonl' | 'parquet' {
   });
 }
 
-/** @throws DataError COLUMN_MISSING, CSV_FIELDS and those of the formats, with file and line. */
+/** @throws DataError COLUMN_MISSING, COLUMN_AMBIGUOUS, CSV_FIELDS and those of the formats, with file and line. */
 export async function* readTable(
   file: string,
   columns: readonly Column[],
@@ -91,6 +91,20 @@ async function* readDelimited(
 
 function placeOf(column: Column, names: string[] | undefined, width: number, file: string, line: number): number {
   const place = typeof column === 'number' ? column : (names?.indexOf(column) ?? -1);
+  const again = typeof column === 'string' && names ? names.indexOf(column, place + 1) : -1;
+  if (place >= 0 && again >= 0)
+    throw new DataError(
+      'COLUMN_AMBIGUOUS',
+      `${printable(file)}: line ${line}: columns ${place} and ${again} are both called ${printable(column)}`,
+      {
+        file,
+        line,
+        field: String(column),
+        expected: 'one column of this name',
+        got: names?.flatMap((name, i) => (name === column ? [i] : [])).slice(0, 100),
+        hint: 'give them different names in the header',
+      },
+    );
   if (Number.isInteger(place) && place >= 0 && place < width) return place;
   const near = typeof column === 'string' && names ? nearest(column, names) : undefined;
   throw new DataError('COLUMN_MISSING', `${printable(file)}: line ${line}: there is no column ${printable(column)}`, {
