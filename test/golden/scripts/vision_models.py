@@ -75,6 +75,24 @@ class ResNet(nn.Module):
         return getattr(self, self.head)(x.mean((2, 3)))
 
 
+class VGG(nn.Module):
+    """torchvision's without norms, and a global average and one linear layer in place of its classifier."""
+
+    def __init__(self, counts, classes=10):
+        super().__init__()
+        layers, a = [], 3
+        for count, width in zip(counts, [64, 128, 256, 512, 512]):
+            for _ in range(count):
+                layers += [nn.Conv2d(a, width, 3, padding=1), nn.ReLU()]
+                a = width
+            layers.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Sequential(nn.Dropout(0.0), nn.Linear(512, classes))
+
+    def forward(self, x):
+        return self.classifier(self.features(x).mean((2, 3)))
+
+
 class Fire(nn.Module):
     def __init__(self, a, squeeze, expand):
         super().__init__()
@@ -164,4 +182,11 @@ CLASSIFIERS = {
     "resnet20": lambda: ResNet(BasicBlock, [3, 3, 3], CIFAR, small=True),
     "resnet56Pad": lambda: ResNet(BasicBlock, [9, 9, 9], CIFAR, small=True, pad=True),
     "squeezenet1_1": SqueezeNet,
+}
+PLAIN = {
+    "vgg11": lambda: VGG([1, 1, 2, 2, 2]),
+    "vgg13": lambda: VGG([2, 2, 2, 2, 2]),
+    "vgg16": lambda: VGG([2, 2, 3, 3, 3]),
+    "vgg19": lambda: VGG([2, 2, 4, 4, 4]),
+    "resnet56": lambda: ResNet(BasicBlock, [9, 9, 9], CIFAR, small=True),
 }
