@@ -28,7 +28,8 @@ const SPACE = /\p{White_Space}/u;
 /** CJK ideographs; not kana, not Hangul, which are written in words or alphabets. */
 export const CHINESE_PATTERN =
   '[\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff\\u{20000}-\\u{2a6df}\\u{2a700}-\\u{2ceaf}\\u{2f800}-\\u{2fa1f}]';
-const CHINESE = new RegExp(CHINESE_PATTERN, 'u');
+// The Rust library's table leaves out U+2B820 to U+2B91F, and ids are to be its own.
+const CHINESE = new RegExp(CHINESE_PATTERN.replace('-\\u{2ceaf}', '-\\u{2b81f}\\u{2b920}-\\u{2ceaf}'), 'u');
 
 // Classes of the basic plane with clean-up on; filled on first use.
 let table: Uint8Array | undefined;
