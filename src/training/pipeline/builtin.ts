@@ -30,7 +30,7 @@ export const builtinPipelines: Readonly<Record<string, PipelineInput>> = {
   'flow-quickstart': definePipeline({
     name: 'flow-quickstart',
     description:
-      'The whole flow in a minute, offline: a small CNN learns digits without labels, then from 200 labelled ones; its features are extracted, and labels carried over to new digits.',
+      'The whole flow in a minute, offline: a small CNN learns digits without labels, then from 100 labelled ones; its features are extracted, and labels carried over to new digits.',
     stages: {
       pretrain: {
         kind: 'train',
