@@ -56,4 +56,4 @@ figure{display:inline-block;vertical-align:top;max-width:500px;margin:0 2em 1em 
 pre{background:#f6f8fa;padding:10px 14px;border-radius:6px;overflow-x:auto;font-size:13px}code{font-size:13px;overflow-wrap:anywhere}
 details{margin:.6em 0}summary{cursor:pointer;color:#1f4e99;margin-bottom:.3em}
 svg text{font-size:12px;fill:#555}.axis{fill:none;stroke:#999}.grid{fill:none;stroke:#e4e4e4}
-.mark{fill:none;stroke:#1a7f37;stroke-dasharray:3 3}.note{color:#666;font-size:.9em}`;
+text.flow{paint-order:stroke;stroke:#fff;stroke-width:4px}.mark{fill:none;stroke:#1a7f37;stroke-dasharray:3 3}.note{color:#666;font-size:.9em}`;

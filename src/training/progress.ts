@@ -95,6 +95,7 @@ export const measuresText = (measures: Measures): string =>
 /** A measure as people read it. */
 export const measureText = (name: string, value: number): string => {
   if (/accuracy$/i.test(name)) return percent(value);
+  if (name === 'predictions') return value.toLocaleString('en');
   return name === 'perplexity' ? value.toPrecision(4) : value.toFixed(4);
 };
 

@@ -40,8 +40,8 @@ export interface TrainStageResult {
   readonly trainable: number;
   readonly history: readonly EpochRecord[];
   readonly validation: Measures | null;
-  /** Of labelled data with a test part: measured once, on the best weights. */
-  readonly test: Pick<ReportJson, 'accuracy' | 'interval' | 'n' | 'loss' | 'naiveBayes'> | null;
+  /** Of labelled data: measured once, on the best weights and on `part`, which is the test part where there is one. */
+  readonly test: Pick<ReportJson, 'part' | 'accuracy' | 'interval' | 'n' | 'loss' | 'naiveBayes'> | null;
   readonly weights: string | null;
 }
 
@@ -111,7 +111,7 @@ async function trainStage(
   const { result, report } = (await exists(join(dir, 'recipe.json')))
     ? await resumeRun(dir, request)
     : await runRecipe(initial as Recipe, { ...request, out: dir });
-  const { accuracy, interval, n, loss, naiveBayes } = report ?? {};
+  const { part, accuracy, interval, n, loss, naiveBayes } = report ?? {};
   return {
     kind: 'train',
     run: name,
@@ -120,7 +120,7 @@ async function trainStage(
     trainable: result.plan.trainable,
     history: result.history,
     validation: result.validation ?? null,
-    test: report ? ({ accuracy, interval, n, loss, naiveBayes } as TrainStageResult['test']) : null,
+    test: report ? ({ part, accuracy, interval, n, loss, naiveBayes } as TrainStageResult['test']) : null,
     weights: result.weightsHash ?? null,
   };
 }
