@@ -134,6 +134,30 @@ test('a branch in the cache is used when the hub does not answer; a link out of 
   await expect(hubFile(`hf:org/net@${commit}`, 'config.json')).rejects.toMatchObject({ code: 'PATH_UNSAFE' });
 });
 
+test('a damaged blob is fetched again, or refused where nobody can be asked', async () => {
+  for (const [file, whole] of [
+    ['model.safetensors', weights],
+    ['config.json', config],
+  ] as const) {
+    const path = await hubFile('hf:org/net', file);
+    const pinned = (): Promise<string> => hubFile(`hf:org/net@${commit}`, file);
+    const damage = (): void => writeFileSync(path, Buffer.from(whole.map((b, i) => (i === 5 ? b ^ 1 : b))));
+    damage();
+    vi.stubEnv('HF_HUB_OFFLINE', '1');
+    await expect(pinned()).rejects.toMatchObject({ code: 'HASH_MISMATCH', details: { hint: expect.anything() } });
+    vi.stubEnv('HF_HUB_OFFLINE', '');
+    fault = 'down';
+    await expect(hubFile('hf:org/net', file)).rejects.toMatchObject({ code: 'HASH_MISMATCH' });
+    fault = 'none';
+    expect(readFileSync(await pinned())).toEqual(whole);
+    requests = [];
+    vi.stubEnv('HF_HUB_OFFLINE', '1');
+    await pinned();
+    vi.stubEnv('HF_HUB_OFFLINE', '');
+    expect(requests).toEqual([]);
+  }
+});
+
 test('a file that is not there, and names that are none', async () => {
   await expect(hubFile('hf:org/net', 'absent.json')).rejects.toMatchObject({ code: 'HUB_NOT_FOUND' });
   await expect(hubFile('hf:org/net', '../x')).rejects.toMatchObject({ code: 'PATH_UNSAFE' });

@@ -4,12 +4,12 @@
  * https://huggingface.co/docs/huggingface_hub/guides/manage-cache
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { copyFile, mkdir, readFile, realpath, rename, symlink, unlink } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, realpath, rename, stat, symlink, unlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { dirname, isAbsolute, join, relative, sep } from 'node:path';
+import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ArgumentError, DataError, NetworkError, printable } from '../base/errors.ts';
-import { exists, writeFileAtomic } from './atomic.ts';
+import { exists, hashFile, writeFileAtomic } from './atomic.ts';
 import { makePrivateDir } from './cache.ts';
 import { downloadFile } from './download.ts';
 import { errnoOf, ioError, readFileBytes } from './failure.ts';
@@ -84,10 +84,26 @@ export async function hubWeights(text: string, names: readonly string[]): Promis
 }
 
 /**
+ * One commit of a repository as a folder: its weights (see `hubWeights`), and those of `companions` that it has. A branch is asked
+ * for once; everything comes from the commit it named.
+ */
+export async function hubSnapshot(
+  text: string,
+  { weights, companions }: { weights: readonly string[]; companions: readonly string[] },
+): Promise<{ folder: string; commit: string }> {
+  const { repo } = parseHubName(text);
+  const snapshots = join(repoFolder(repo), 'snapshots');
+  const commit = relative(snapshots, await hubWeights(text, weights)).split(sep)[0] as string;
+  for (const name of companions) await findHubFile(`hf:${repo}@${commit}`, name);
+  return { folder: join(snapshots, commit), commit };
+}
+
+/**
  * One file of a repository, from the cache if it is there, else fetched, resumed and checked.
  * HF_ENDPOINT names another hub, HF_TOKEN is sent to it alone, HF_HUB_OFFLINE=1 asks nobody.
  * @returns its path in the cache.
- * @throws NetworkError HUB_NOT_FOUND, HUB_FORBIDDEN, HUB_RESPONSE, OFFLINE, DOWNLOAD_FAILED, HASH_MISMATCH; IoError.
+ * @throws NetworkError HUB_NOT_FOUND, HUB_FORBIDDEN, HUB_RESPONSE, OFFLINE, DOWNLOAD_FAILED, HASH_MISMATCH; DataError HASH_MISMATCH for a
+ * damaged cache where nobody can be asked; IoError.
  */
 export async function hubFile(text: string, file: string): Promise<string> {
   const path = await findHubFile(text, file);
@@ -107,8 +123,9 @@ export async function findHubFile(text: string, file: string): Promise<string | 
   const folder = repoFolder(repo);
   if (COMMIT.test(revision) || offline()) {
     const found = await cached(folder, revision, file);
-    if (found !== undefined) return found;
+    if (found !== undefined && (await isIntact(found))) return found;
     if (offline()) {
+      if (found !== undefined) throw await damaged(found);
       // Another file of the same snapshot shows that the repository was fetched without this one.
       const commit = await commitOf(folder, revision);
       if (commit !== undefined && (await exists(join(folder, 'snapshots', commit)))) return undefined;
@@ -132,8 +149,9 @@ export async function findHubFile(text: string, file: string): Promise<string | 
     // Without an answer the cached state of the branch is the best there is.
     const unreachable = cause instanceof NetworkError && cause.code === 'HUB_UNREACHABLE';
     const found = unreachable ? await cached(folder, revision, file) : undefined;
-    if (found !== undefined) return found;
-    throw cause;
+    if (found === undefined) throw cause;
+    if (!(await isIntact(found))) throw await damaged(found, cause);
+    return found;
   }
   if (!head) return undefined;
   const { commit, etag, bytes } = head;
@@ -180,6 +198,39 @@ async function cached(folder: string, revision: string, file: string): Promise<s
   throw new DataError('PATH_UNSAFE', `${printable(path)} leads out of the cache`, {
     file: path,
     hint: 'delete the link; the file is fetched again',
+  });
+}
+
+// Size and time of blobs that had the right hash: a large one is not read again for every question.
+const verified = new Map<string, string>();
+
+/** Whether a cached file is what its blob's name says. Copies, where links need a privilege, have no such name. */
+async function isIntact(path: string): Promise<boolean> {
+  try {
+    const blob = await realpath(path);
+    const name = basename(blob);
+    if (!/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(name)) return true;
+    const { size, mtimeMs, ino } = await stat(blob);
+    const state = `${size} ${mtimeMs} ${ino}`;
+    if (verified.get(blob) === state) return true;
+    // A git blob beyond this was not stored by us either.
+    if (name.length === 40 && size > SMALL) return true;
+    const hash =
+      name.length === 64 ? (await hashFile(blob)).sha256 : gitHash(await readFileBytes(blob, { maxBytes: SMALL }));
+    if (hash === name) verified.set(blob, state);
+    return hash === name;
+  } catch (cause) {
+    throw ioError(cause, 'read', path);
+  }
+}
+
+async function damaged(path: string, cause?: unknown): Promise<DataError> {
+  const blob = await realpath(path);
+  return new DataError('HASH_MISMATCH', `${printable(path)} is damaged: its hash is not the one it is stored under`, {
+    file: blob,
+    expected: basename(blob),
+    hint: 'it is fetched again when the hub can be asked: unset HF_HUB_OFFLINE, check the network',
+    ...(cause !== undefined && { cause }),
   });
 }
 
