@@ -1,34 +1,99 @@
 /** `cambium features`: vectors of a layer for every sample of a part of the data, written to a file. */
-import { type Pooling, writeFeatures } from '../features/index.ts';
-import { openPart } from '../training/model-data.ts';
-import { featureLayer, loadForFeatures } from '../training/trunk-folder.ts';
+import { readFile } from 'node:fs/promises';
+import { parseDocument } from 'yaml';
+import { ConfigError, printable } from '../base/errors.ts';
+import { parseTransforms, type Transform } from '../data/index.ts';
+import { featureFormat, type Pooling, resolveLayer, writeFeatures } from '../features/index.ts';
+import { ioError } from '../io/index.ts';
+import { openFeatureData } from '../training/feature-data.ts';
+import { openFeatureModel } from '../training/feature-model.ts';
+import { applySettings, parseSetting } from '../training/recipe-set.ts';
 import { partRequest } from './evaluate.ts';
 import type { PartOptions } from './options.ts';
 import { note, printJson } from './output.ts';
+import { columnOf } from './table-options.ts';
 
 export interface FeaturesCommandOptions extends PartOptions {
   out: string;
   layer?: string;
   pooling: string;
+  model?: string;
+  set: string[];
+  transforms?: string;
+  tokenizer?: string;
+  imageColumn?: string;
+  imageDir?: string;
 }
 
-export async function featuresCommand(dir: string, options: FeaturesCommandOptions): Promise<void> {
-  const { out, layer, pooling, split, json = false } = options;
-  const loaded = await loadForFeatures(dir);
-  const { part, batchSize } = await openPart(loaded, { ...partRequest(options), unlabelled: true });
+export async function featuresCommand(
+  path: string,
+  data: string | undefined,
+  options: FeaturesCommandOptions,
+): Promise<void> {
+  const { out, pooling, split, json = false, tokenizer, imageDir } = options;
+  // What can be told from the words alone, before anything is opened.
+  featureFormat(out);
+  const transforms = options.transforms === undefined ? undefined : await transformsOf(options.transforms);
+  const model = await openFeatureModel(path, {
+    model: options.model,
+    options: applySettings({}, options.set.map(parseSetting)) as Record<string, unknown>,
+    transforms,
+    tokenizer,
+  });
+  const layer = options.layer ?? model.layer;
+  resolveLayer(model.module, layer);
+  const found = await openFeatureData(model, data, {
+    ...partRequest(options),
+    ...(options.imageColumn !== undefined && { imageColumn: columnOf(options.imageColumn) }),
+    imageDir,
+  });
   const bar = !json && process.stderr.isTTY;
-  const written = await writeFeatures(out, loaded, part, {
-    layer: layer ?? featureLayer(loaded),
+  const written = await writeFeatures(out, model, found.part, {
+    layer,
     pooling: pooling as Pooling,
-    batchSize: options.batchSize ?? batchSize,
+    batchSize: options.batchSize ?? found.batchSize,
+    nameOf: found.nameOf,
+    ...(found.transforms && { transforms: found.transforms }),
     ...(bar && {
       onProgress: (done, total) => process.stderr.write(`\r${done}/${total}${done === total ? '\r\n' : ''}`),
     }),
   });
-  if (json) return printJson({ ...written, split, model: loaded.dir, weights: loaded.weightsHash });
+  const { preprocessing } = model;
+  if (json)
+    return printJson({
+      ...written,
+      ...(model.folder && data === undefined && { split }),
+      data: found.part.name,
+      preprocessing,
+      ...(found.transforms && { transforms: found.transforms }),
+      model: model.folder?.dir ?? path,
+      weights: model.weightsHash,
+    });
   const [rows, width] = written.shape;
+  if (!model.folder || transforms) await note(`inputs: ${preprocessing}`);
   await note(
-    `saved: ${written.files.map(({ path }) => path).join(', ')} (${rows} vectors of ${width}, ${written.layer}, ` +
+    `saved: ${written.files.map((file) => file.path).join(', ')} (${rows} vectors of ${width}, ${written.layer}, ` +
       `${written.labelled ? 'with labels' : 'without labels'})`,
   );
+}
+
+/** A list in YAML or JSON, or the file that holds it. */
+async function transformsOf(text: string): Promise<Transform[]> {
+  const inline = text.trimStart().startsWith('[');
+  const source = inline
+    ? text
+    : await readFile(text, 'utf8').catch((cause: unknown) => {
+        throw ioError(cause, 'read', text, { hint: "or pass the list itself: --transforms '[{kind: resize, ...}]'" });
+      });
+  const document = parseDocument(source, { prettyErrors: false });
+  const [error] = document.errors;
+  if (error)
+    throw new ConfigError('TRANSFORM_INVALID', `--transforms: ${printable(error.message.split('\n')[0])}`, {
+      field: '--transforms',
+      expected: 'a list in YAML or JSON, or a file that holds one',
+      cause: error,
+    });
+  const value: unknown = document.toJS({ maxAliasCount: 0 });
+  const list = typeof value === 'object' && value !== null && 'transforms' in value ? value.transforms : value;
+  return parseTransforms(list);
 }

@@ -50,8 +50,15 @@ Examples:
     });
 
   partOptions(command('features'))
-    .description('write the vectors of a layer of a trained model for every sample')
-    .argument('<run>', 'run or model folder')
+    .description('write the vectors of a layer of a model for every sample')
+    .argument(
+      '<model>',
+      "run or model folder, a folder of transformers' BERT, GPT-2 or ViT, hf:owner/name@revision, or weights with --model",
+    )
+    .argument(
+      '[data]',
+      'folder or .tar of pictures, table, .txt or set (mnist, digits, phrases, ...); its own unless told',
+    )
     .requiredOption('--out <file>', '.npy (ids and labels beside it), .safetensors or .parquet')
     .option('--layer <path>', 'a module, "input of <module>", head or output (default: input of head)')
     .addOption(
@@ -59,16 +66,24 @@ Examples:
         .choices(['auto', 'flatten', 'mean', 'max', 'cls'])
         .default('auto'),
     )
+    .option('--model <name>', 'of bare weights: the model they are of')
+    .option('--set <option=value>', 'of --model: an option; may be repeated', collect, [])
+    .option('--transforms <list>', 'how pictures become inputs: a list as in recipes, or a file with one')
+    .option('--tokenizer <dir>', 'how texts become tokens, where the weights bring none')
+    .option('--image-column <column>', 'of a table of pictures: their files; file unless told')
+    .option('--image-dir <dir>', 'where those files are; the folder of the table unless told')
     .addHelpText(
       'after',
       `
 Examples:
   cambium features runs/vgg16-mnist-1 --data-dir mnist/ --out vectors.npy
-  cambium features runs/vgg16-mnist-1 --layer features.20 --pooling mean --out vectors.parquet`,
+  cambium features runs/vgg16-mnist-1 --layer features.20 --pooling mean --out vectors.parquet
+  cambium features bert-base-chinese/ comments.csv --text-column review --out vectors.npy
+  cambium features resnet18.pth photos/ --model resnet18 --out vectors.parquet`,
     )
-    .action(async (run: string, options: FeaturesCommandOptions) => {
+    .action(async (model: string, data: string | undefined, options: FeaturesCommandOptions) => {
       const { featuresCommand } = await import('./features.ts');
-      await featuresCommand(run, options);
+      await featuresCommand(model, data, options);
     });
 
   command('generate')

@@ -4,7 +4,7 @@ import type { Column, TextTableOptions } from '../data/index.ts';
 import type { TableFlags } from './options.ts';
 
 /** `--text-column 0` is a position, anything else a name. */
-const columnOf = (option: string): Column => (/^\d+$/.test(option) ? Number(option) : option);
+export const columnOf = (option: string): Column => (/^\d+$/.test(option) ? Number(option) : option);
 
 /** Those that were given. */
 export function tableOptionsOf(flags: TableFlags): TextTableOptions {

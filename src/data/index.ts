@@ -2,6 +2,7 @@ export * from './block-loader.ts';
 export * from './card.ts';
 export * from './card-text.ts';
 export * from './dataset.ts';
+export * from './datasets/any-pictures.ts';
 export * from './datasets/digit-attributes.ts';
 export * from './datasets/digits.ts';
 export * from './datasets/entities.ts';

@@ -13,6 +13,7 @@ import {
   withoutRandom,
 } from '../data/index.ts';
 import type { HostArray } from '../io/index.ts';
+import { GPT2 } from '../models/index.ts';
 import { Module } from '../nn/index.ts';
 import { imageInput, tokenInputs } from '../tasks/index.ts';
 import { type Tensor, tensor } from '../tensor/index.ts';
@@ -163,7 +164,7 @@ export async function* featureBatches(
   let done = 0;
   try {
     for await (const batch of loader.epoch(0) as AsyncIterable<unknown> as AsyncIterable<Batch & Partial<TokenBatch>>) {
-      const input = isText ? tokenInputs(batch as unknown as TokenBatch) : imageInput(batch, graph);
+      const input = isText ? textInput(model, batch as unknown as TokenBatch) : imageInput(batch, graph);
       const value = captureLayer(model, point, () => model.forward(input as Tensor));
       if (value.shape[0] !== batch.size) notPerSample(layerText(point), value.shape, batch.size);
       const mask = batch.attentionMask && tensor(batch.attentionMask.data, { shape: batch.attentionMask.shape });
@@ -183,6 +184,12 @@ export async function* featureBatches(
     restore();
   }
   return { layer: layerText(point), pooling, layerShape };
+}
+
+/** A language model reads tokens alone: padding on the right changes nothing before it. */
+function textInput(model: Module, batch: TokenBatch): Tensor | ReturnType<typeof tokenInputs> {
+  const inputs = tokenInputs(batch);
+  return model instanceof GPT2 ? inputs.inputIds : inputs;
 }
 
 /** Evaluation mode; the function returned puts every module back into the mode it was in. */

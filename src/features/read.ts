@@ -55,11 +55,13 @@ function tableOf(path: string, { features: { dtype, shape, data }, ids, labels, 
       },
     );
   };
+  const numbers = labels && whole('labels', labels);
+  if (numbers) checkLabels(path, numbers);
   return {
     vectors: data as Float32Array,
     shape: [rows, width],
     ids: ids ? whole('ids', ids) : Int32Array.from({ length: rows }, (_, i) => i),
-    ...(labels && { labels: whole('labels', labels) }),
+    ...(numbers && { labels: numbers }),
     ...notes,
   };
 }
@@ -137,28 +139,35 @@ async function fromParquet(path: string): Promise<FeatureTable> {
     at += block.length;
   }
   const { id, label } = columns;
+  const notes = notesOfMetadata(await parquetMetadata(path), path);
   return tableOf(path, {
     features: { dtype: 'f32', shape: [count, width], data: vectors },
     ...(id.length > 0 && { ids: id }),
     ...(label.length > 0 && { labels: label }),
-    ...(classNames.size > 0 && { classes: classNamesOf(classNames, path) }),
+    ...(classNames.size > 0 && !notes.classes && { classes: classNamesOf(classNames, path) }),
     ...(names.length > 0 && { names }),
-    ...notesOfMetadata(await parquetMetadata(path), path),
+    ...notes,
   });
 }
 
 // Classes that no row is of have no name in the file.
 function classNamesOf(names: ReadonlyMap<number, string>, path: string): string[] {
   const most = [...names.keys()].reduce((a, b) => Math.max(a, b), 0);
-  // A label beyond all reason is told as one outside the classes; a list of so many names is not made for it.
-  if (!(most < MOST_CLASSES))
-    throw new DataError('FEATURES_INVALID', `${printable(path)}: a class of number ${most}`, {
-      file: path,
-      field: 'label',
-      expected: `< ${MOST_CLASSES}`,
-      got: most,
-    });
+  checkLabels(path, [most]);
   return Array.from({ length: most + 1 }, (_, i) => names.get(i) ?? String(i));
 }
 
-const MOST_CLASSES = 2 ** 20;
+// Lists of names and tables of confusion are as long as the largest label.
+function checkLabels(path: string, labels: ArrayLike<number>): void {
+  for (let i = 0; i < labels.length; i++)
+    if (!((labels[i] as number) < MOST_CLASSES))
+      throw new DataError('FEATURES_INVALID', `${printable(path)}: the label ${labels[i]} is no number of a class`, {
+        file: path,
+        field: 'labels',
+        expected: `< ${MOST_CLASSES}`,
+        got: labels[i],
+        hint: 'number the classes from 0',
+      });
+}
+
+const MOST_CLASSES = 2 ** 17;

@@ -1,8 +1,9 @@
-/** transformers' config.json of BERT and GPT-2, to our options and back. What we do not compute is refused, never ignored. */
+/** transformers' config.json of BERT, GPT-2 and ViT, to our options and back. What we do not compute is refused, never ignored. */
 import { DataError, printable, UnsupportedError } from '../base/index.ts';
 import type { Json } from '../io/index.ts';
 import { type BertOptions, bertActivations } from './bert-layers.ts';
 import type { GPT2Options } from './gpt2.ts';
+import type { ViTOptions } from './vit.ts';
 
 export type ConfigJson = { readonly [key: string]: Json };
 
@@ -77,6 +78,34 @@ export function gpt2Options(config: ConfigJson, file: string): GPT2Options {
   if (inner !== undefined && inner !== null && inner !== 4 * Number(width ?? 768))
     unsupported(file, 'n_inner', [4 * Number(width ?? 768)], inner);
   return optionsOf(config, gpt2Fields, file) as GPT2Options;
+}
+
+const vitFields = {
+  hidden_size: 'hiddenSize',
+  num_hidden_layers: 'numLayers',
+  num_attention_heads: 'numHeads',
+  intermediate_size: 'intermediateSize',
+  image_size: 'imageSize',
+  patch_size: 'patchSize',
+  num_channels: 'inChannels',
+} as const satisfies Record<string, keyof ViTOptions>;
+
+// transformers' own, where the config leaves them out.
+const vitDefaults = {
+  hiddenSize: 768,
+  numLayers: 12,
+  numHeads: 12,
+  intermediateSize: 3072,
+  imageSize: 224,
+  patchSize: 16,
+  inChannels: 3,
+};
+
+/** With as many classes as the config names. @throws as `bertOptions`. */
+export function vitOptions(config: ConfigJson, file: string): ViTOptions {
+  refuseOther(config, file, { hidden_act: ['gelu'], qkv_bias: [true], layer_norm_eps: [1e-12] });
+  const labels = labelsOf(config, file);
+  return { ...vitDefaults, ...optionsOf(config, vitFields, file), ...(labels && { numClasses: labels.length }) };
 }
 
 function optionsOf(config: ConfigJson, fields: Readonly<Record<string, string>>, file: string): object {

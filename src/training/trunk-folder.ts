@@ -91,7 +91,7 @@ export async function loadTrunk(dir: string): Promise<LoadedTrunk | undefined> {
 }
 
 /** Of the stages below the head; not what pre-training leaves out, such as a pooler. */
-function lastLayer(module: Module): string {
+export function lastLayer(module: Module): string {
   const { stages, mayBeNew = [] } = structureOf(module);
   const below = stages.slice(0, -1).flat();
   return below.filter((path) => !mayBeNew.includes(path)).at(-1) as string;

@@ -109,7 +109,7 @@ export async function parquetColumns(file: string): Promise<string[]> {
 /** The texts a writer put beside the data, by key. @throws DataError PARQUET_INVALID; IoError. */
 export async function parquetMetadata(file: string): Promise<Map<string, string>> {
   const { file: metadata } = await withSource(file, (source) => open(source, []));
-  return guarded(file, 'the footer', async () => {
+  return guarded(file, 'its footer', async () => {
     const texts = new Map<string, string>();
     for (const { key, value } of metadata.key_value_metadata ?? [])
       if (typeof key === 'string' && typeof value === 'string') texts.set(key, value);

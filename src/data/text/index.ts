@@ -1,3 +1,4 @@
+export * from './any-texts.ts';
 export * from './card.ts';
 export * from './collate.ts';
 export * from './dataset.ts';
