@@ -3,18 +3,26 @@ import { readFile } from 'node:fs/promises';
 import { parseDocument } from 'yaml';
 import { ConfigError, printable } from '../base/errors.ts';
 import { parseTransforms, type Transform } from '../data/index.ts';
-import { featureFormat, type Pooling, resolveLayer, writeFeatures } from '../features/index.ts';
+import {
+  featureFormat,
+  type LayerShape,
+  layerShapes,
+  type Pooling,
+  resolveLayer,
+  writeFeatures,
+} from '../features/index.ts';
 import { ioError } from '../io/index.ts';
 import { openFeatureData } from '../training/feature-data.ts';
 import { openFeatureModel } from '../training/feature-model.ts';
 import { applySettings, parseSetting } from '../training/recipe-set.ts';
 import { partRequest } from './evaluate.ts';
 import type { PartOptions } from './options.ts';
-import { note, printJson } from './output.ts';
+import { note, print, printJson } from './output.ts';
 import { columnOf } from './table-options.ts';
 
 export interface FeaturesCommandOptions extends PartOptions {
-  out: string;
+  out?: string;
+  layers?: boolean;
   layer?: string;
   pooling: string;
   model?: string;
@@ -30,9 +38,14 @@ export async function featuresCommand(
   data: string | undefined,
   options: FeaturesCommandOptions,
 ): Promise<void> {
-  const { out, pooling, split, json = false, tokenizer, imageDir } = options;
+  const { out, pooling, split, json = false, tokenizer, imageDir, layers = false } = options;
   // What can be told from the words alone, before anything is opened.
-  featureFormat(out);
+  if (out === undefined && !layers)
+    throw new ConfigError('USAGE', "required option '--out <file>' not specified", {
+      field: '--out',
+      hint: 'or list the layers: --layers',
+    });
+  if (out !== undefined) featureFormat(out);
   const transforms = options.transforms === undefined ? undefined : await transformsOf(options.transforms);
   const model = await openFeatureModel(path, {
     model: options.model,
@@ -47,6 +60,7 @@ export async function featuresCommand(
     ...(options.imageColumn !== undefined && { imageColumn: columnOf(options.imageColumn) }),
     imageDir,
   });
+  if (layers || out === undefined) return listLayers(await layerShapes(model, found.part, found), json);
   const bar = !json && process.stderr.isTTY;
   const written = await writeFeatures(out, model, found.part, {
     layer,
@@ -74,6 +88,16 @@ export async function featuresCommand(
   await note(
     `saved: ${written.files.map((file) => file.path).join(', ')} (${rows} vectors of ${width}, ${written.layer}, ` +
       `${written.labelled ? 'with labels' : 'without labels'})`,
+  );
+}
+
+async function listLayers(layers: readonly LayerShape[], json: boolean): Promise<void> {
+  if (json) return printJson(layers);
+  const rows = layers.map(({ path, type, shape }) => [path, type, shape ? `(${['N', ...shape].join(', ')})` : '-']);
+  const width = (column: number): number => Math.max(...rows.map((row) => (row[column] as string).length));
+  const [paths, types] = [width(0), width(1)];
+  await print(
+    rows.map(([path = '', type = '', shape]) => `${path.padEnd(paths)}  ${type.padEnd(types)}  ${shape}`).join('\n'),
   );
 }
 

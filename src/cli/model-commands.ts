@@ -59,7 +59,8 @@ Examples:
       '[data]',
       'folder or .tar of pictures, table, .txt or set (mnist, digits, phrases, ...); its own unless told',
     )
-    .requiredOption('--out <file>', '.npy (ids and labels beside it), .safetensors or .parquet')
+    .option('--out <file>', '.npy (ids, labels and names beside it), .safetensors or .parquet')
+    .option('--layers', 'list the layers with the shapes of their outputs, and write nothing')
     .option('--layer <path>', 'a module, "input of <module>", head or output (default: input of head)')
     .addOption(
       new Option('--pooling <how>', 'one vector a sample')

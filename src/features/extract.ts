@@ -17,7 +17,7 @@ import { GPT2 } from '../models/index.ts';
 import { Module } from '../nn/index.ts';
 import { imageInput, tokenInputs } from '../tasks/index.ts';
 import { type Tensor, tensor } from '../tensor/index.ts';
-import { captureLayer, layerText, resolveLayer } from './layer.ts';
+import { captureLayer, layerText, resolveLayer, samplesFirst } from './layer.ts';
 import { type Pooling, pool } from './pooling.ts';
 
 /** What makes a model's inputs; a loaded model folder brings both. */
@@ -135,37 +135,24 @@ type Origin = Pick<Features, 'layer' | 'pooling' | 'layerShape'>;
 export async function* featureBatches(
   given: FeatureModel,
   data: Dataset<unknown>,
-  { layer, pooling = 'auto', batchSize = 64, onProgress, ...inputs }: FeatureOptions = {},
+  { layer, pooling = 'auto', batchSize = 64, onProgress, ...own }: FeatureOptions = {},
 ): AsyncGenerator<FeatureBatch, Origin, void> {
   const model = given instanceof Module ? given : given.module;
-  const { transforms = [], text } = given instanceof Module ? inputs : { ...given, ...inputs };
+  const { transforms = [], text } = given instanceof Module ? own : { ...given, ...own };
   const point = resolveLayer(model, layer);
-  const isText = textFields(data.schema).length > 0;
-  if (isText && !text)
-    throw new UnsupportedError('TOKENIZER_MISSING', `${data.name} holds texts: how do they become tokens?`, {
-      field: 'text',
-      hint: 'pass text: { tokenizer }, by loadTokenizer or trainWordPiece',
-    });
-  if (batchSize < 1 || !Number.isInteger(batchSize))
-    throw new ArgumentError('OPTION_INVALID', `batchSize: expected a whole number above 0, found ${batchSize}`, {
-      field: 'batchSize',
-      got: batchSize,
-    });
-  const loader = new DataLoader(data as Dataset<Record<string, never>>, {
-    batchSize,
-    transforms: isText ? [] : withoutRandom(transforms),
-    ...(isText && { text: { ...(text as TextCollateOptions), bucketed: false } }),
-  });
-  const { graph } = splitPipeline(transforms);
+  const inputs = inputsOf(model, data, { transforms, ...(text && { text }), batchSize });
   const field = classField(data);
   const restore = evaluationMode(model);
   let width: number | undefined;
   let layerShape: Shape = [];
   let done = 0;
   try {
-    for await (const batch of loader.epoch(0) as AsyncIterable<unknown> as AsyncIterable<Batch & Partial<TokenBatch>>) {
-      const input = isText ? textInput(model, batch as unknown as TokenBatch) : imageInput(batch, graph);
-      const value = captureLayer(model, point, () => model.forward(input as Tensor));
+    for await (const { batch, input } of inputs) {
+      const value = samplesFirst(
+        model,
+        point,
+        captureLayer(model, point, () => model.forward(input as Tensor)),
+      );
       if (value.shape[0] !== batch.size) notPerSample(layerText(point), value.shape, batch.size);
       const mask = batch.attentionMask && tensor(batch.attentionMask.data, { shape: batch.attentionMask.shape });
       const pooled = pool(value, pooling, mask);
@@ -184,6 +171,33 @@ export async function* featureBatches(
     restore();
   }
   return { layer: layerText(point), pooling, layerShape };
+}
+
+/** Batches in order, with what the model takes of them; nothing random. */
+export async function* inputsOf(
+  model: Module,
+  data: Dataset<unknown>,
+  { transforms = [], text, batchSize }: InputOptions & { readonly batchSize: number },
+): AsyncGenerator<{ batch: Batch & Partial<TokenBatch>; input: unknown }, void, void> {
+  const isText = textFields(data.schema).length > 0;
+  if (isText && !text)
+    throw new UnsupportedError('TOKENIZER_MISSING', `${data.name} holds texts: how do they become tokens?`, {
+      field: 'text',
+      hint: 'pass text: { tokenizer }, by loadTokenizer or trainWordPiece',
+    });
+  if (batchSize < 1 || !Number.isInteger(batchSize))
+    throw new ArgumentError('OPTION_INVALID', `batchSize: expected a whole number above 0, found ${batchSize}`, {
+      field: 'batchSize',
+      got: batchSize,
+    });
+  const loader = new DataLoader(data as Dataset<Record<string, never>>, {
+    batchSize,
+    transforms: isText ? [] : withoutRandom(transforms),
+    ...(isText && { text: { ...(text as TextCollateOptions), bucketed: false } }),
+  });
+  const { graph } = splitPipeline(transforms);
+  for await (const batch of loader.epoch(0) as AsyncIterable<unknown> as AsyncIterable<Batch & Partial<TokenBatch>>)
+    yield { batch, input: isText ? textInput(model, batch as unknown as TokenBatch) : imageInput(batch, graph) };
 }
 
 /** A language model reads tokens alone: padding on the right changes nothing before it. */

@@ -4,6 +4,7 @@ export * from './extract.ts';
 export { featureFormat, type WrittenFeatures, writeFeatures } from './feature-file.ts';
 export * from './k-means.ts';
 export { captureLayer, type LayerPoint, layerText, resolveLayer, withLayerOutput } from './layer.ts';
+export { type LayerShape, layerShapes } from './layers.ts';
 export * from './linear-probe.ts';
 export {
   type Classified,
@@ -14,6 +15,7 @@ export {
   type SearchOptions,
   similaritySearch,
 } from './neighbours.ts';
+export type { FeatureOrigin } from './origin.ts';
 export { type Pooling, pool, poolings } from './pooling.ts';
 export * from './project.ts';
 export { readFeatures } from './read.ts';

@@ -1,7 +1,7 @@
 /** Which value of a forward pass is meant by a layer's name, and how it is caught without computing what lies above it. */
 import { ArgumentError, nearest, UnsupportedError } from '../base/index.ts';
 import { structureOf } from '../models/index.ts';
-import type { Module } from '../nn/index.ts';
+import { type Module, Recurrent } from '../nn/index.ts';
 import { Tensor } from '../tensor/index.ts';
 
 /** One value of a forward pass: what enters or what leaves a module. */
@@ -34,14 +34,19 @@ export function resolveLayer(model: Module, layer = `${INPUT_OF}head`): LayerPoi
     field: 'layer',
     got: layer,
     expected: paths.slice(1, 200),
-    hint: near ? `did you mean "${side === 'input' ? INPUT_OF : ''}${near}"?` : namesOf(paths),
+    hint: near ? `did you mean "${side === 'input' ? INPUT_OF : ''}${near}"?` : someOf(paths.slice(1)),
   });
 }
 
-function namesOf(paths: readonly string[]): string {
-  const named = paths.filter((path) => path !== '');
-  return `there are ${named.slice(0, 12).join(', ')}${named.length > 12 ? ` and ${named.length - 12} more` : ''}`;
+// The outermost first: they are few, and the others begin with their names.
+function someOf(paths: readonly string[]): string {
+  const depth = (path: string): number => path.split('.').length;
+  const sorted = [...paths].sort((a, b) => depth(a) - depth(b));
+  const more = sorted.length > SHOWN ? ' ...; cambium features MODEL --layers lists them all' : '';
+  return `it has ${sorted.slice(0, SHOWN).join(', ')}${more}`;
 }
+
+const SHOWN = 12;
 
 function headOf(model: Module): string {
   const { head } = structureOf(model);
@@ -74,6 +79,17 @@ export function captureLayer(model: Module, point: LayerPoint, forward: () => un
     got: layerText(point),
     hint: 'take the output of a layer instead',
   });
+}
+
+/** Steps first, (T, N, ...), to samples first, (N, T, ...), where the layer at `point` is one that has them so. */
+export const samplesFirst = (model: Module, point: LayerPoint, value: Tensor): Tensor =>
+  value.rank === 3 && hasStepsFirst(model, point) ? value.permute(1, 0, 2) : value;
+
+function hasStepsFirst(model: Module, { path, side }: LayerPoint): boolean {
+  const [, module] = [...model.namedModules()].find(([name]) => name === path) ?? [];
+  if (module instanceof Recurrent) return !module.batchFirst;
+  if (side === 'input' || !('structure' in model)) return false;
+  return structureOf(model).stepsFirst?.includes(path) ?? false;
 }
 
 /** Runs `body` with `value` in place of what the module at `path` gives: what lies below it is then not computed. */

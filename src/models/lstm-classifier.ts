@@ -101,6 +101,7 @@ export class LSTMClassifier extends Module {
     // One dropout before the LSTM and before the head.
     return {
       stages: [['embedding'], ['dropout', 'lstm'], ['fc']],
+      stepsFirst: ['embedding'],
       head: 'fc',
       makeHead: (classes) => new Linear(this.fc.inFeatures, classes),
     };

@@ -25,6 +25,8 @@ export interface ModelStructure {
   readonly makeHead?: (classes: number) => Module;
   /** Paths besides the head that weights of another task lack: they may start anew. */
   readonly mayBeNew?: readonly string[];
+  /** Layers, besides recurrent ones, whose output has its steps first: (T, N, ...). */
+  readonly stepsFirst?: readonly string[];
   /** Names of tensors of other tasks' heads, which weights may have too many. */
   readonly otherHeads?: RegExp;
 }

@@ -6,7 +6,14 @@ import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { CambiumError } from '../../src/base/index.ts';
 import { digits, phrases, plainTexts, subset, trainWordPiece } from '../../src/data/index.ts';
-import { type FeatureOptions, featureBatches, features, pool, writeFeatures } from '../../src/features/index.ts';
+import {
+  type FeatureOptions,
+  featureBatches,
+  features,
+  layerShapes,
+  pool,
+  writeFeatures,
+} from '../../src/features/index.ts';
 import { readNpy, readSafetensors } from '../../src/io/index.ts';
 import { createModel, MnistCnn } from '../../src/models/index.ts';
 import type { Linear, Module } from '../../src/nn/index.ts';
@@ -81,6 +88,11 @@ describe('features', () => {
     expect(await failure(() => features(cnn(), data, { layer: 'input of fc3' }))).toMatchObject({
       hint: 'did you mean "input of fc1"?',
     });
+    expect((await failure(() => features(cnn(), data, { layer: 'transformer' }))).hint).toMatch(/it has conv1, conv2/);
+    expect((await layerShapes(cnn(), data)).slice(0, 2)).toEqual([
+      { path: 'conv1', type: 'Conv2d', shape: [32, 26, 26] },
+      { path: 'conv2', type: 'Conv2d', shape: [64, 24, 24] },
+    ]);
     const pooled = await failure(() => features(cnn(), data, { layer: 'fc1', pooling: 'cls' }));
     expect(pooled).toMatchObject({ code: 'POOLING_INVALID', details: { field: 'pooling' } });
     expect((await failure(() => features(cnn(), data, { batchSize: 0 }))).code).toBe('OPTION_INVALID');
@@ -134,6 +146,34 @@ describe('of texts', () => {
       features(bert(text.tokenizer.vocabSize), set, { text, layer: 'bert', pooling: 'flatten', batchSize: 1 }),
     );
     expect(ragged).toMatchObject({ code: 'FEATURES_RAGGED', details: { field: 'pooling' } });
+  });
+
+  test('of a recurrent layer: its steps are pooled, padding not', async () => {
+    const text = await tokens();
+    manualSeed(1);
+    const size = { vocabSize: text.tokenizer.vocabSize, embeddingDim: 8, hiddenSize: 6 };
+    const [last, mean] = ['last', 'mean'].map((pooling) => createModel('lstm-classifier', { ...size, pooling })) as [
+      Module,
+      Module,
+    ];
+    last.loadStateDict(mean.stateDict());
+    // The classifier that averages its steps knows the answer.
+    const wanted = await features({ module: mean, text }, set);
+    for (const batchSize of [set.length, 5, 1]) {
+      const found = await features({ module: last, text }, set, { layer: 'lstm', pooling: 'mean', batchSize });
+      expect(found.shape).toEqual([12, 12]);
+      for (let i = 0; i < wanted.vectors.length; i++)
+        expect(found.vectors[i]).toBeCloseTo(wanted.vectors[i] as number, 4);
+    }
+    for (const layer of ['embedding', 'input of lstm'])
+      expect((await features({ module: last, text }, set, { layer, pooling: 'max' })).shape).toEqual([12, 8]);
+    const shapes = await layerShapes({ module: last, text }, set);
+    expect(shapes.map(({ path, shape }) => [path, shape?.length])).toEqual([
+      ['embedding', 2],
+      ['lstm', 2],
+      ['dropout', 1],
+      ['fc', 1],
+    ]);
   });
 
   test('a text without tokens pools to zeros', async () => {
