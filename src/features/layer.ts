@@ -53,7 +53,7 @@ function headOf(model: Module): string {
   if (head !== undefined) return head;
   throw new UnsupportedError('HEAD_UNKNOWN', `${model.constructor.name} has no head of its own`, {
     field: 'layer',
-    hint: namesOf([...model.namedModules()].map(([path]) => path)),
+    hint: someOf([...model.namedModules()].map(([path]) => path).slice(1)),
   });
 }
 

@@ -1,25 +1,21 @@
 /** What is wrong with labels and inputs before a run: looked for in all labels and the first batch. */
-import { join } from 'node:path';
 import { DataError } from '../base/errors.ts';
-import {
-  classNames,
-  countLabels,
-  type LabelledBatch,
-  labelsOf,
-  parseTransforms,
-  type Transform,
-} from '../data/index.ts';
-import { exists, readJson } from '../io/index.ts';
+import { classNames, countLabels, type LabelledBatch, labelsOf, type Transform } from '../data/index.ts';
 import { BatchNorm1d, BatchNorm2d, type Module } from '../nn/index.ts';
 import { imageInput } from '../tasks/index.ts';
-import { weightsPath } from './init.ts';
+import { checkKnown, checkStatistics } from './check-inputs.ts';
+import type { InitReport } from './init.ts';
 import type { BatchSource, Preprocessing, Samples } from './inputs.ts';
+import { knownInputs, pixelTransforms } from './known-inputs.ts';
 
 export interface Finding {
-  /** LABELS_ONE_CLASS, CLASS_EMPTY, CLASSES_UNEQUAL, INPUT_SCALE, INPUT_NORMALISATION, TOKENS_UNKNOWN, BATCH_NORM_SINGLE, RATE_HIGH, RATE_LOW. */
+  /**
+   * LABELS_ONE_CLASS, CLASS_EMPTY, CLASSES_UNEQUAL; INPUT_SCALE, INPUT_NORMALISATION, INPUT_STATISTICS, TOKENS_UNKNOWN,
+   * BATCH_NORM_SINGLE; HEAD_NEW, HEAD_KEPT; RATE_HIGH, RATE_LOW, RATE_NOT_TRIED, LOSS_NON_FINITE.
+   */
   readonly code: string;
-  /** A problem keeps the run from learning what is meant; advice does not. */
-  readonly severity: 'problem' | 'advice';
+  /** A problem keeps the run from learning what is meant; advice does not; a note is only to be known. */
+  readonly severity: 'problem' | 'advice' | 'note';
   /** What was measured. */
   readonly message: string;
   readonly fix: string;
@@ -31,10 +27,21 @@ export async function firstBatch(loader: BatchSource): Promise<LabelledBatch> {
   throw new DataError('DATASET_EMPTY', 'there is no batch to look at', { expected: '>= 1', got: 0 });
 }
 
-/** Of the first batch of training, as the model would see it; `weights` are those it starts from. */
+/** Weights a run starts from: where they are, and what was loaded of them. */
+export interface Origin {
+  readonly weights: string;
+  readonly report: InitReport;
+}
+
+/** Of the first batches of training, as the model would see them; `origin` is of the weights it starts from. */
 export async function checkBatch(
   batch: LabelledBatch,
-  { model, preprocessing, weights }: { model: Module; preprocessing: Preprocessing; weights: string | undefined },
+  {
+    model,
+    loader,
+    preprocessing,
+    origin,
+  }: { model: Module; loader: BatchSource; preprocessing: Preprocessing; origin: Origin | undefined },
 ): Promise<Finding[]> {
   const findings: Finding[] = [];
   const norms = [...model.namedModules()].filter(
@@ -49,8 +56,14 @@ export async function checkBatch(
     });
   if (!('image' in preprocessing))
     return [...findings, ...checkTokens(batch, preprocessing.text.tokenizer.specialTokens.unk?.id)];
-  findings.push(...(await checkInput(batch, preprocessing.transforms)));
-  if (weights !== undefined) findings.push(...(await checkNormalisation(weights, preprocessing.transforms)));
+  const { image, transforms } = preprocessing;
+  const { channels } = image;
+  const known = origin && (await knownInputs(origin.weights, origin.report.lineage));
+  // Where the weights' own inputs are known, nothing else need be guessed.
+  if (known) return [...findings, ...checkKnown(known, transforms, channels)];
+  findings.push(...(await checkInput(batch, transforms)));
+  const { report } = origin ?? {};
+  if (report) findings.push(...(await checkStatistics(model, loader, { transforms, channels, fresh: report.new })));
   return findings;
 }
 
@@ -98,8 +111,7 @@ async function checkClasses(train: Samples, field: string): Promise<Finding[]> {
 }
 
 async function checkInput(batch: object, transforms: readonly Transform[]): Promise<Finding[]> {
-  const graph = transforms.filter(({ kind }) => kind === 'normalize' || kind === 'channels' || kind === 'bgr');
-  const x = imageInput(batch as Parameters<typeof imageInput>[0], graph);
+  const x = imageInput(batch as Parameters<typeof imageInput>[0], pixelTransforms(transforms));
   const [mean, deviation] = [await x.mean().item(), await x.std().item()];
   if (deviation > 1e-3 && deviation < 10 && Math.abs(mean) < 10) return [];
   // Caffe's weights take pixels from -128 to 128: those are known by their own preprocessing.
@@ -110,27 +122,6 @@ async function checkInput(batch: object, transforms: readonly Transform[]): Prom
       severity: 'problem',
       message: `after the transforms the pictures of a batch have mean ${mean.toPrecision(3)} and deviation ${deviation.toPrecision(3)}`,
       fix: "end the transforms in { kind: 'normalize', mean, std } of the pictures: cambium data shows both",
-    },
-  ];
-}
-
-/** Against the preprocessing saved with the weights, where they come from one of our folders. */
-async function checkNormalisation(weights: string, transforms: readonly Transform[]): Promise<Finding[]> {
-  const file = join(await weightsPath(weights), 'preprocessor_config.json');
-  if (weights.startsWith('hf:') || !(await exists(file))) return [];
-  const saved = await readJson(file);
-  const known = typeof saved === 'object' && saved !== null && !Array.isArray(saved) ? saved.transforms : undefined;
-  if (known === undefined) return [];
-  const graph = (list: readonly Transform[]): string =>
-    JSON.stringify(list.filter(({ kind }) => kind === 'normalize' || kind === 'channels' || kind === 'bgr'));
-  const [theirs, ours] = [graph(parseTransforms(known)), graph(transforms)];
-  if (theirs === ours) return [];
-  return [
-    {
-      code: 'INPUT_NORMALISATION',
-      severity: 'problem',
-      message: `the weights learned from pictures through ${theirs}, these go through ${ours}`,
-      fix: `take the same: end the transforms in ${theirs}`,
     },
   ];
 }

@@ -1,33 +1,43 @@
-/** The check of a run that starts from pretrained weights: told before its first step and after it, never in its way. */
-import { checkBatch, checkLabels, type Finding, firstBatch } from './check-data.ts';
-import { checkRate, sampleWeights } from './check-rate.ts';
+/** The check of a run that starts from pretrained weights: told before its first step, never in its way. */
+import { checkBatch, checkLabels, type Finding, firstBatch, type Origin } from './check-data.ts';
+import { checkHead } from './check-head.ts';
+import { checkRate } from './check-rate.ts';
 import type { Listener } from './events.ts';
-import type { FineTuneOptions } from './fine-tune.ts';
-import type { BatchSource, Preprocessing } from './inputs.ts';
+import type { prepare, TrainOptions } from './fine-tune.ts';
 
 /**
- * Looks at labels and the first batch now; gives a listener that looks at the first update. Reads weights and draws no random
- * numbers, so that training is the same to the bit without it. What it finds it says as notices.
+ * Looks at labels, head, first batches and a few dry steps, which are taken back, so that training is the same to the bit without
+ * it. What it finds it says as notices.
  */
 export async function checkStart(
-  { model, data, init, optimizer }: FineTuneOptions,
-  { loader, preprocessing }: { loader: BatchSource; preprocessing: Preprocessing },
-  fresh: readonly string[],
+  options: TrainOptions,
+  prepared: ReturnType<typeof prepare>,
+  origin: Origin,
   emit: Listener,
-): Promise<Listener> {
-  const tell = async (findings: readonly Finding[]): Promise<void> => {
-    for (const { code, severity, message, fix } of findings)
-      await emit({ type: 'notice', text: `check, ${severity} ${code}: ${message}; fix: ${fix}` });
-  };
+): Promise<void> {
+  const findings = [...(await checkLabels(options.data.train)), ...(await checkPrepared(options, prepared, origin))];
+  for (const { code, severity, message, fix } of findings)
+    await emit({ type: 'notice', text: `check, ${severity} ${code}: ${message}; fix: ${fix}` });
+}
+
+/** What follows once a run is prepared. Reads weights and puts back what dry steps change, to the bit. */
+export async function checkPrepared(
+  options: Pick<TrainOptions, 'model' | 'data' | 'init' | 'inputs' | 'optimizer' | 'freeze'>,
+  prepared: ReturnType<typeof prepare>,
+  origin: Origin | undefined,
+): Promise<Finding[]> {
+  const { model, data, inputs, optimizer } = options;
+  const { loader, preprocessing, stepOptions, newOptimizer, seed, plan, epochs } = prepared;
   const batch = await firstBatch(loader);
-  await tell([
-    ...(await checkLabels(data.train)),
-    ...(await checkBatch(batch, { model, preprocessing, weights: init?.weights })),
-  ]);
-  let before = await sampleWeights(model, fresh);
-  return async (event) => {
-    if (event.type !== 'step' || event.step !== 1 || event.lr === 0) return;
-    await tell(checkRate(before, await sampleWeights(model, fresh), optimizer?.lr ?? 1e-3, event.lr));
-    before = new Map();
-  };
+  const labels = Object.values(data.train.schema.labels);
+  const [label] = labels.length === 1 ? labels : [];
+  const classes = label?.kind === 'class' ? label.names : undefined;
+  const fresh = origin?.report.new ?? [];
+  const lr = optimizer?.lr ?? 1e-3;
+  return [
+    ...(origin && !inputs ? await checkHead(model, origin, classes, options) : []),
+    ...(await checkBatch(batch, { model, loader, preprocessing, origin })),
+    // Where nothing trains there is no rate.
+    ...(epochs > 0 ? await checkRate(batch, { stepOptions, newOptimizer, seed, lr, fresh, plan }) : []),
+  ];
 }

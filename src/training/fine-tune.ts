@@ -51,8 +51,8 @@ export interface FineTuneOptions {
   /** Pretrained weights to start from; a relative path is one of the working directory. Not read again where a run is resumed. */
   init?: InitOptions;
   /**
-   * auto, the default: where weights are loaded by `init`, labels, inputs and the first update are looked at, and what seems wrong
-   * is told as a notice with its fix. Changes nothing of the training.
+   * auto, the default: where weights are loaded by `init`, labels, head, inputs and a few updates that are taken back are looked at,
+   * and what seems wrong is told as a notice with its fix. Changes nothing of the training.
    */
   check?: 'auto' | 'off' | undefined;
   /** Parameters that stay as they are: names, `*` stands for anything (`['features.*']`), or `{ belowDepth: 'head' }`. */
@@ -153,7 +153,7 @@ export async function fineTune(options: FineTuneOptions & { balance?: Balance })
   const { end, task, plan, evalBatchSize, preprocessing, restoreBest } = await train({
     ...options,
     balance,
-    ...(init && { fresh: init.new }),
+    ...(init && { started: init }),
   });
   await restoreBest();
   if (options.lora) await settleAdapter(model, saveTo, baseModelOf(options.init));
@@ -204,8 +204,8 @@ export const withLineage = (origin: Json | undefined, lineage: WeightsLineage): 
 export interface TrainOptions extends FineTuneOptions {
   /** What `classWeights` and `sampler` come to; planning does without. */
   balance?: Balance;
-  /** Parameters that pretrained weights lacked; where there are such weights. */
-  fresh?: readonly string[];
+  /** What was loaded of pretrained weights, where there are such weights. */
+  started?: InitReport;
   inputs?: Inputs;
   /** Measures the validation part. */
   measure?: (batchSize: number, stop: () => boolean) => Promise<Measures | undefined>;
@@ -232,8 +232,9 @@ export async function train(options: TrainOptions) {
       // Optimizer state is saved of what trained.
       before: ({ epoch, batch }) => void trainable.apply(Math.max(1, batch > 0 ? epoch + 1 : epoch)),
     }));
-  const { check = 'auto', fresh, inputs } = options;
-  const watch = check === 'auto' && fresh && !inputs && [await checkStart(options, prepared, fresh, emit)];
+  const { check = 'auto', started: report, init, inputs } = options;
+  if (check === 'auto' && report && init && !inputs)
+    await checkStart(options, prepared, { weights: init.weights, report }, emit);
   const head = await headOnly(options, prepared, emit, state?.epoch ?? 0);
   const step = head ? new TrainStep({ ...prepared.stepOptions, lossOf: head.lossOf }) : prepared.step;
   const end = await trainLoop({
@@ -261,7 +262,7 @@ export async function train(options: TrainOptions) {
     everySteps,
     plan,
     samples: { train: data.train.length, validation: validation?.length ?? 0, test: test?.length ?? 0 },
-    listeners: [...listeners, ...(watch || [])],
+    listeners,
     signals,
     beforeEpoch: (epoch) => {
       const total = trainable.apply(epoch);
@@ -456,6 +457,7 @@ export function prepare(options: TrainOptions) {
     schedule,
     step,
     stepOptions,
+    newOptimizer,
     zeroBatch,
     plan,
     preprocessing,

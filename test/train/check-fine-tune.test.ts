@@ -1,11 +1,12 @@
 /** The check before fine-tuning: each finding with its fix, nothing where nothing is wrong, and weights as they were. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { digits, phrases, subset, type Transform, trainWordPiece } from '../../src/data/index.ts';
 import { createModel, MnistCnn, resnet20 } from '../../src/models/index.ts';
 import { manualSeed } from '../../src/tensor/index.ts';
+import { agrees } from '../../src/training/check-inputs.ts';
 import {
   checkFineTune,
   type FineTuneOptions,
@@ -16,6 +17,7 @@ import {
   resumeRun,
   runRecipe,
 } from '../../src/training/index.ts';
+import { caffe, imageNet } from '../../src/training/known-inputs.ts';
 
 let dir: string;
 beforeAll(async () => {
@@ -100,6 +102,81 @@ test('inputs: their scale, and what the weights know', async () => {
   expect(await codes({ init: { weights: saveTo }, transforms: other })).toEqual(['INPUT_NORMALISATION']);
 });
 
+test('inputs: an image processor of transformers beside the weights', async () => {
+  const folder = join(dir, 'processor');
+  await mkdir(folder);
+  await copyFile(join(dir, 'model', 'model.safetensors'), join(folder, 'model.safetensors'));
+  const found = async (processor: object): Promise<string[]> => {
+    await writeFile(join(folder, 'preprocessor_config.json'), JSON.stringify(processor));
+    return (await codes({ init: { weights: folder } })).filter((code) => code !== 'HEAD_KEPT');
+  };
+  expect(await found({ image_mean: [0.13], image_std: [0.31] })).toEqual([]);
+  expect(await found({ do_rescale: false, image_mean: [33, 33, 33], image_std: [79, 79, 79] })).toEqual([]);
+  expect(await found({ image_mean: [0.5], image_std: [0.5] })).toEqual(['INPUT_NORMALISATION']);
+  expect(await found({ do_normalize: false, do_rescale: true })).toEqual(['INPUT_NORMALISATION']);
+  for (const broken of [
+    { image_mean: 'x', image_std: [1] },
+    { image_mean: [0.5], image_std: [0] },
+    { image_mean: [1], image_std: [1], rescale_factor: -1 },
+  ])
+    await expect(found(broken)).rejects.toMatchObject({ code: 'MODEL_CONFIG' });
+});
+
+test('pixels: order and scale of channels, grey and colour', () => {
+  const known = { transforms: caffe, channels: 3, source: 'test' };
+  const normalize = (mean: number[], std: number[]): Transform => ({ kind: 'normalize', mean, std });
+  const bytes = [1 / 255, 1 / 255, 1 / 255];
+  expect(agrees(known, [{ kind: 'bgr' }, normalize([104 / 255, 117 / 255, 123 / 255], bytes)], 3)).toBe(true);
+  expect(agrees(known, [normalize([0.4076, 0.4588, 0.4843], bytes)], 3)).toBe(false);
+  expect(agrees(known, [{ kind: 'bgr' }, ...imageNet], 3)).toBe(false);
+  expect(agrees(known, [{ kind: 'resize', height: 8, width: 8 }, normalize([0.45], [1 / 255])], 1)).toBe(true);
+  expect(agrees(known, [{ kind: 'channels', channels: 3 }, normalize([0.45, 0.45, 0.45], bytes)], 1)).toBe(true);
+  const net = { ...known, transforms: imageNet };
+  expect(agrees(net, [normalize([0.4914, 0.4822, 0.4465], [0.247, 0.2435, 0.2616])], 3)).toBe(true);
+  expect(agrees(net, [normalize([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])], 3)).toBe(false);
+  expect(agrees(net, [], 3)).toBe(false);
+});
+
+describe('a head or an adapter alone', () => {
+  test('a rate at which the loss of a batch grows, and one at which it falls', async () => {
+    const init = { weights: join(dir, 'model'), head: 'new' } as const;
+    const options = {
+      model: cnn(),
+      data: { train },
+      transforms: normal,
+      freeze: { belowDepth: 'head' },
+      init,
+    } as const;
+    const check = (lr: number) => checkFineTune({ ...options, optimizer: { name: 'adamw', lr } });
+    const [found, ...others] = await check(100);
+    expect([found?.code, others]).toEqual(['RATE_HIGH', []]);
+    expect(found?.message).toContain('the loss of a batch goes from');
+    const lr = Number(/lr=(\S+)/.exec(found?.fix ?? '')?.[1]);
+    expect(lr).toBeLessThan(1);
+    expect(await check(lr)).toEqual([]);
+    expect((await check(1e-12)).map(({ code }) => code)).toEqual(['RATE_LOW']);
+  });
+
+  test('adapters of a text model', async () => {
+    const tokenizer = await trainWordPiece(['good bad food hotel 好 坏 吃 店'], { vocabSize: 80 });
+    const check = (lr: number) => {
+      manualSeed(1);
+      const sizes = { hiddenSize: 16, numHiddenLayers: 1, numAttentionHeads: 2, intermediateSize: 16 };
+      const model = createModel('bert', { vocabSize: tokenizer.vocabSize, numClasses: 2, dropout: 0, ...sizes });
+      return checkFineTune({
+        model,
+        data: { train: phrases({ split: 'train', size: 48 }) as never },
+        text: { tokenizer, maxLength: 16 },
+        lora: { rank: 4 },
+        freeze: ['classifier.*'],
+        optimizer: { name: 'adamw', lr },
+      });
+    };
+    expect((await check(10)).map(({ code }) => code)).toContain('RATE_HIGH');
+    expect((await check(1e-3)).map(({ code }) => code)).not.toContain('RATE_HIGH');
+  });
+});
+
 test('batch norm of single samples', async () => {
   manualSeed(1);
   expect(await codes({ model: resnet20({ inChannels: 1 }), batchSize: 1 })).toContain('BATCH_NORM_SINGLE');
@@ -120,17 +197,18 @@ test('texts a tokenizer does not know', async () => {
 });
 
 describe('at the start of a run', () => {
+  const some = subset(train, [...Array(60).keys()]);
   const notices = async (options: Partial<FineTuneOptions>) => {
     const texts: string[] = [];
     manualSeed(2);
     const model = resnet20({ inChannels: 1 });
     const { history } = await fineTune({
       model,
-      data: { train, validation: subset(train, [...Array(40).keys()]) },
+      data: { train: some, validation: subset(train, [...Array(10).keys()]) },
       transforms: [{ kind: 'randomAffine', degrees: 5 }, ...normal],
       init: { weights: join(dir, 'resnet') },
       optimizer: { name: 'adamw', lr: 1e-3 },
-      batchSize: 50,
+      batchSize: 30,
       epochs: 2,
       seed: 5,
       listeners: [on({ notice: ({ text }) => void texts.push(text) })],
@@ -143,11 +221,41 @@ describe('at the start of a run', () => {
     manualSeed(9);
     await fineTune({
       model: resnet20({ inChannels: 1 }),
-      data: { train },
+      data: { train: some },
       transforms: normal,
+      batchSize: 20,
       saveTo: join(dir, 'resnet'),
       architecture: { name: 'resnet20', inChannels: 1 },
     });
+  });
+
+  test('weights without a word on their inputs: their first batch norm remembers them; heads are told of', async () => {
+    const weights = join(dir, 'bare.safetensors');
+    await copyFile(join(dir, 'resnet', 'model.safetensors'), weights);
+    const check = (transforms: Transform[]) =>
+      checkFineTune({ model: resnet20({ inChannels: 1 }), data: { train: some }, transforms, init: { weights } });
+    const [kept, ...others] = await check(normal);
+    expect([kept?.code, kept?.severity, others]).toEqual(['HEAD_KEPT', 'note', []]);
+    const found = await check([{ kind: 'normalize', mean: [0], std: [0.03] }]);
+    expect(found.map(({ code, severity }) => [code, severity])).toContainEqual(['INPUT_STATISTICS', 'problem']);
+    expect(found.find(({ code }) => code === 'INPUT_STATISTICS')?.message).toMatch(/reach bn1 .* running statistics/);
+    const two = digits({ split: 'train', size: 60, seed: 4 });
+    const classes = { ...two.schema, labels: { label: { kind: 'class', names: ['a', 'b', 'c'] } } } as const;
+    const low = subset(
+      two,
+      [...Array(60).keys()].filter((i) => two.label(i) < 3),
+    );
+    const few = { name: 'few', length: low.length, schema: classes, get: (i: number) => low.get(i) };
+    const [fresh] = await checkFineTune({
+      model: resnet20({ inChannels: 1, numClasses: 3 }),
+      data: { train: few as never },
+      transforms: normal,
+      init: { weights },
+    });
+    expect(fresh).toMatchObject({ code: 'HEAD_NEW', severity: 'note' });
+    expect(fresh?.message).toContain('has 10 outputs, the data need 3');
+    expect(fresh?.fix).toContain('{params: fc, lrScale: 10}');
+    expect(findingsText(fresh ? [fresh] : [])).toContain('nothing found');
   });
 
   test('says what is wrong with its fix, and training is the same to the bit without', async () => {
@@ -175,7 +283,7 @@ describe('at the start of a run', () => {
     ).toEqual([]);
     const recipe = parseRecipe({
       name: 'check',
-      data: { name: 'digits', digits: { train: 100, test: 20 }, validation: 20 },
+      data: { name: 'digits', digits: { train: 80, test: 10 }, validation: 10 },
       transforms: [{ kind: 'normalize', mean: [0.5], std: [0.5] }],
       model: { name: 'resnet20', inChannels: 1 },
       init: { weights: join(dir, 'resnet') },
