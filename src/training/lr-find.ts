@@ -22,21 +22,30 @@ export interface LrPoint {
   readonly lr: number;
   /** Of the step's batch. */
   readonly loss: number;
-  /** Exponential mean with factor 0.98, corrected at the beginning. */
+  /** Exponential mean, corrected at the beginning: its weight lasts for about a fifteenth of the steps. */
   readonly smoothed: number;
 }
 
 export interface LrFinding {
   readonly points: readonly LrPoint[];
-  /** Where the smoothed loss falls fastest over the logarithm of the rate; undefined where it never falls. */
+  /** Where the smoothed loss falls fastest over the logarithm of the rate; undefined without a suggestion. */
   readonly steepest?: number;
-  /** Midway through the longest fall: steadier than the steepest place, and what to try first. */
+  /** A tenth of the rate of the least smoothed loss; undefined without a suggestion. */
+  readonly minimum?: number;
+  /** Midway down the longest fall (fastai's valley): what to try first. Undefined where the fall does not rise above the noise. */
   readonly valley?: number;
-  /** The rate at which the loss was four times its least, or not finite: where it stopped. */
+  /** How far the smoothed loss falls, and how far it would by chance. */
+  readonly fall: number;
+  readonly noise: number;
+  /** The rate at which the smoothed loss was four times its least, or the loss not finite: where it stopped. */
   readonly diverged?: number;
 }
 
-const SMOOTHING = 0.98;
+/** Factor of the mean at so many steps: it must not lag behind a short sweep. */
+const smoothingOf = (steps: number): number => Math.exp(-1 / Math.max(1, steps / 15));
+
+/** Times the least smoothed loss. */
+const DIVERGED = 4;
 
 /**
  * Trains up to `steps` steps at rising rates, and puts the weights back. Schedules and epochs of the options do not matter.
@@ -63,6 +72,7 @@ export async function findLearningRate(
   trainable.apply(1);
   const before = await copyOf(model.stateDict());
   const points: LrPoint[] = [];
+  const keep = smoothingOf(steps);
   let [mean, least, diverged] = [0, Number.POSITIVE_INFINITY, undefined as number | undefined];
   try {
     const batches = repeated(loader);
@@ -75,9 +85,10 @@ export async function findLearningRate(
           if (error instanceof NumericError && error.code === 'NON_FINITE') return Number.NaN;
           throw error;
         });
-      mean = SMOOTHING * mean + (1 - SMOOTHING) * loss;
-      const smoothed = mean / (1 - SMOOTHING ** (i + 1));
-      if (!Number.isFinite(smoothed) || smoothed > 4 * least) {
+      mean = keep * mean + (1 - keep) * loss;
+      const smoothed = mean / (1 - keep ** (i + 1));
+      // One loss alone may be a bad batch; a mean that high is none.
+      if (!Number.isFinite(smoothed) || smoothed > DIVERGED * least) {
         diverged = lr;
         break;
       }
@@ -89,40 +100,112 @@ export async function findLearningRate(
     step.release();
     await restore(model.stateDict(), before, 'the weights before the search');
   }
-  return { points, ...suggestions(points), ...(diverged !== undefined && { diverged }) };
+  return { points, ...suggestions(points, steps), ...(diverged !== undefined && { diverged }) };
 }
 
 async function* repeated(loader: ReturnType<typeof prepare>['loader']): AsyncGenerator<LabelledBatch, void, void> {
   for (let epoch = 0; ; epoch++) yield* loader.epoch(epoch);
 }
 
-/** The steepest fall, and the middle of the longest falling subsequence (fastai's valley). */
-export function suggestions(points: readonly LrPoint[]): Pick<LrFinding, 'steepest' | 'valley'> {
-  const n = points.length;
-  const at = (i: number): number => (points[i] as LrPoint).smoothed;
-  let [steepest, slope] = [-1, 0];
-  for (let i = 1; i + 1 < n; i++) {
-    const fall = at(i + 1) - at(i - 1);
-    if (fall < slope) [steepest, slope] = [i, fall];
+/** Deviations of a smoothed loss that chance alone is not likely to reach between the ends of a curve. */
+const SIGNIFICANT = 6;
+/** Of the steps: there the mean knows too few losses. */
+const SKIPPED = 0.05;
+
+/**
+ * What a curve says. The noise is that of the losses around their smoothed curve, brought down to what is left of it in a mean; a
+ * curve whose fall is below six deviations of that suggests nothing. `steps` is what the sweep was to take.
+ */
+export function suggestions(
+  points: readonly LrPoint[],
+  steps = points.length,
+): Pick<LrFinding, 'steepest' | 'minimum' | 'valley' | 'fall' | 'noise'> {
+  const skipped = Math.ceil(SKIPPED * points.length);
+  const chosen = points.slice(skipped);
+  const n = chosen.length;
+  const at = (i: number): number => (chosen[i] as LrPoint).smoothed;
+  const rate = (i: number): number => (chosen[i] as LrPoint).lr;
+  const noise = noiseOf(points, steps);
+  let low = 0;
+  for (let i = 1; i < n; i++) if (at(i) < at(low)) low = i;
+  // Where the fall begins: the last place at least as high as all before the lowest.
+  let top = 0;
+  for (let i = 0; i < low; i++) if (at(i) >= at(top)) top = i;
+  const fall = n > 0 ? at(top) - at(low) : 0;
+  if (n < 3 || !(fall > SIGNIFICANT * noise)) return { fall, noise };
+  let [steepest, slope] = [top + 1, 0];
+  for (let i = Math.max(1, top); i <= Math.min(low, n - 2); i++) {
+    const change = at(i + 1) - at(i - 1);
+    if (change < slope) [steepest, slope] = [i, change];
   }
-  const longest = new Int32Array(n).fill(1);
+  const falling = longestFall(chosen.slice(top, low + 1).map(({ smoothed }) => smoothed));
+  const third = Math.floor(falling.length / 3);
+  const place = falling[third + Math.floor(third / 2)] as number;
+  return { fall, noise, steepest: rate(steepest), minimum: rate(low) / 10, valley: rate(top + place) };
+}
+
+/** Places of the longest falling subsequence. */
+function longestFall(values: readonly number[]): number[] {
+  const longest = values.map(() => 1);
+  const from = values.map(() => -1);
   let end = 0;
-  for (let i = 1; i < n; i++) {
+  for (const [i, value] of values.entries()) {
     for (let j = 0; j < i; j++)
-      if (at(i) < at(j)) longest[i] = Math.max(longest[i] as number, (longest[j] as number) + 1);
+      if (value < (values[j] as number) && (longest[j] as number) + 1 > (longest[i] as number))
+        [longest[i], from[i]] = [(longest[j] as number) + 1, j];
     if ((longest[i] as number) > (longest[end] as number)) end = i;
   }
-  const length = (longest[end] as number | undefined) ?? 0;
-  const third = Math.floor(length / 3);
-  const middle = end - length + third + Math.floor(third / 2);
-  return {
-    ...(steepest >= 0 && { steepest: (points[steepest] as LrPoint).lr }),
-    ...(length > 2 && { valley: (points[Math.max(0, middle)] as LrPoint).lr }),
-  };
+  const places: number[] = [];
+  for (let i = end; i >= 0; i = from[i] as number) places.unshift(i);
+  return places;
+}
+
+/**
+ * Deviation of the smoothed loss by chance. Differences of losses side by side know nothing of the trend; their median nothing of a
+ * curve that bursts. A mean of factor k keeps (1 - k) / (1 + k) of the variance.
+ */
+function noiseOf(points: readonly LrPoint[], steps: number): number {
+  const changes = points
+    .slice(1)
+    .map(({ loss }, i) => Math.abs(loss - (points[i] as LrPoint).loss))
+    .sort((a, b) => a - b);
+  const middle = changes[Math.floor(changes.length / 2)] ?? 0;
+  const deviation = (1.4826 * middle) / Math.SQRT2;
+  const keep = smoothingOf(steps);
+  return deviation * Math.sqrt((1 - keep) / (1 + keep));
+}
+
+const said = (lr: number): string => lr.toExponential(1).replace('e+0', '');
+
+/** How the suggestion follows from the curve, in words. */
+export function lrFindReason({ points, steepest, minimum, valley, fall, noise, diverged }: LrFinding): string[] {
+  const end = points.at(-1)?.lr ?? 0;
+  const losses = points.map(({ smoothed }) => smoothed);
+  const [least, last] = [Math.min(...losses), losses.at(-1) ?? 0];
+  const ended =
+    diverged !== undefined
+      ? `it diverged at ${said(diverged)}: the loss was ${DIVERGED} times its least, or not finite`
+      : last - least > SIGNIFICANT * noise
+        ? `it did not diverge up to ${said(end)}, but the loss rises from ${least.toFixed(4)} to ${last.toFixed(4)} at the end`
+        : `it did not diverge up to ${said(end)}`;
+  if (valley === undefined)
+    return [
+      ended,
+      `no suggestion: the smoothed loss falls by ${fall.toPrecision(2)}, and by chance it moves by ${(SIGNIFICANT * noise).toPrecision(2)}`,
+      'what helps: more steps (--steps 300), a larger batchSize, a higher --max-lr if it did not diverge; or a rate of the recipe as it is',
+    ];
+  return [
+    ended,
+    `suggestion: --set optimizer.lr=${said(valley)}`,
+    `  the smoothed loss falls by ${fall.toPrecision(3)} (by chance it moves by ${(SIGNIFICANT * noise).toPrecision(2)}); the suggestion is midway down that fall,`,
+    `  where it is well under way and far from its end. It falls fastest at ${said(steepest as number)}, often too high a rate to hold for a whole run;`,
+    `  a tenth of the rate of the least loss is ${said(minimum as number)}`,
+  ];
 }
 
 /** The curve in letters: one line a bin of rates, for terminals. */
-export function lrFindText({ points, steepest, valley, diverged }: LrFinding): string {
+export function lrFindText(finding: LrFinding): string {
+  const { points } = finding;
   const losses = points.map(({ smoothed }) => smoothed);
   const [low, high] = [Math.min(...losses), Math.max(...losses)];
   const every = Math.max(1, Math.ceil(points.length / 25));
@@ -132,12 +215,5 @@ export function lrFindText({ points, steepest, valley, diverged }: LrFinding): s
       const width = high > low ? Math.round((40 * (smoothed - low)) / (high - low)) : 0;
       return `${lr.toExponential(1).padStart(8)}  ${smoothed.toFixed(4).padStart(9)}  ${'#'.repeat(width)}`;
     });
-  const said = (lr: number): string => lr.toExponential(1).replace('e+0', '');
-  return [
-    '    rate       loss',
-    ...rows,
-    diverged === undefined ? 'it did not diverge' : `it diverged at ${said(diverged)}`,
-    valley === undefined ? 'the loss did not fall: no suggestion' : `suggestion: --set optimizer.lr=${said(valley)}`,
-    ...(steepest === undefined ? [] : [`steepest at ${said(steepest)}`]),
-  ].join('\n');
+  return ['    rate       loss', ...rows, ...lrFindReason(finding)].join('\n');
 }

@@ -1,11 +1,12 @@
 /** The learning rate range test: a curve, a suggestion that learns, and weights as they were. */
 import { expect, test } from 'vitest';
 import type { CambiumError } from '../../src/base/index.ts';
-import { digits } from '../../src/data/index.ts';
-import { MnistCnn } from '../../src/models/index.ts';
+import { Philox } from '../../src/base/rng.ts';
+import { digits, phrases, trainWordPiece } from '../../src/data/index.ts';
+import { createModel, MnistCnn } from '../../src/models/index.ts';
 import { manualSeed } from '../../src/tensor/index.ts';
 import { findLearningRate, fineTune, lrFindText } from '../../src/training/index.ts';
-import { suggestions } from '../../src/training/lr-find.ts';
+import { type LrPoint, suggestions } from '../../src/training/lr-find.ts';
 
 const data = { train: digits({ split: 'train', size: 400 }), validation: digits({ split: 'test', size: 100 }) };
 const model = (): MnistCnn => {
@@ -42,17 +43,70 @@ test('finds a rate that learns, and leaves the weights alone', async () => {
   expect(await accuracy(finding.valley as number)).toBeGreaterThan((await accuracy(1e-6)) + 0.2);
 });
 
-test('suggestions on a curve that falls and rises; none where it only rises', () => {
-  const curve = (f: (x: number) => number) =>
-    Array.from({ length: 61 }, (_, i) => ({ lr: 10 ** (-6 + i / 10), loss: 0, smoothed: f(-6 + i / 10) }));
-  const { steepest = 0, valley = 0 } = suggestions(
-    curve((x) => 2 - 1.5 / (1 + Math.exp(-3 * (x + 3))) + Math.max(0, x + 1) ** 2),
-  );
-  expect(Math.abs(Math.log10(steepest) + 3)).toBeLessThan(0.2);
-  expect(valley).toBeGreaterThan(1e-6);
-  expect(valley).toBeLessThan(1e-2);
-  expect(suggestions(curve((x) => x))).toEqual({});
-  expect(suggestions([])).toEqual({});
+/** A sweep over 61 rates from 1e-6 to 1, smoothed as the finder does; noise of a fixed sequence. */
+function sweep(f: (x: number) => number, noise = 0): LrPoint[] {
+  const random = new Philox(7, 0);
+  const keep = Math.exp(-15 / 61);
+  let mean = 0;
+  return Array.from({ length: 61 }, (_, i) => {
+    const loss = f(-6 + i / 10) + noise * (2 * random.uniform() - 1);
+    mean = keep * mean + (1 - keep) * loss;
+    return { lr: 10 ** (-6 + i / 10), loss, smoothed: mean / (1 - keep ** (i + 1)) };
+  });
+}
+const bowl = (x: number): number => 2 - 1.5 / (1 + Math.exp(-3 * (x + 3))) + Math.max(0, x + 1) ** 2;
+
+test('suggestions on a curve that falls and rises, with noise and without', () => {
+  for (const noise of [0, 0.05, 0.2]) {
+    const { steepest = 0, valley = 0, minimum = 0, ...said } = suggestions(sweep(bowl, noise));
+    expect(Math.abs(Math.log10(steepest) + 2.7)).toBeLessThan(0.6);
+    expect(Math.abs(Math.log10(valley) + 2.8)).toBeLessThan(0.7);
+    expect(Math.abs(Math.log10(minimum) + 2)).toBeLessThan(0.8);
+    expect(valley).toBeLessThan(10 * minimum);
+    expect(said.fall).toBeGreaterThan(1);
+    expect(said.fall).toBeGreaterThan(6 * said.noise);
+    const text = lrFindText({ points: sweep(bowl, noise), ...suggestions(sweep(bowl, noise)) });
+    expect(text).toContain('--set optimizer.lr=');
+    expect(text).toContain('midway down that fall');
+    expect(text).toContain('did not diverge up to 1.0, but the loss rises');
+  }
+});
+
+test('no suggestion from a flat curve of noise, a rise, or nothing; what helps is said', () => {
+  const curves = [
+    sweep(() => 0.69, 0.03),
+    sweep(() => 0.69, 1e-6),
+    sweep((x) => 10 + x),
+    sweep((x) => 10 + x, 0.5),
+    [],
+  ];
+  for (const points of curves) {
+    const found = suggestions(points);
+    expect(Object.keys(found).sort()).toEqual(['fall', 'noise']);
+    const text = lrFindText({ points, ...found });
+    expect(text).toContain('no suggestion');
+    expect(text).toContain('--steps');
+    expect(text).not.toContain('optimizer.lr');
+  }
+  // The outlier a first batch may be is no fall.
+  const [first, ...rest] = sweep(() => 1, 0.02);
+  expect(suggestions([{ ...(first as LrPoint), loss: 9, smoothed: 9 }, ...rest])).not.toHaveProperty('valley');
+});
+
+test('a text model of a flat curve gets no suggestion from noise', async () => {
+  const tokenizer = await trainWordPiece(['good bad food hotel'], { vocabSize: 60 });
+  manualSeed(1);
+  const lstm = createModel('lstm-classifier', {
+    vocabSize: tokenizer.vocabSize,
+    numClasses: 2,
+    embeddingDim: 8,
+    hiddenSize: 8,
+  });
+  const texts = { train: phrases({ split: 'train', size: 200 }) as never };
+  const options = { model: lstm, data: texts, text: { tokenizer, maxLength: 8 }, batchSize: 16 };
+  const finding = await findLearningRate(options, { minLr: 1e-9, maxLr: 1e-6, steps: 40 });
+  expect(finding.valley).toBeUndefined();
+  expect(finding.noise).toBeGreaterThan(0);
 });
 
 test('wrong ranges are refused', async () => {
