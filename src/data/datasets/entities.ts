@@ -64,7 +64,7 @@ const english: Grammar = {
     '{ORG} bought {ORG} for 3 million .',
     'The mayor of {LOC} , {PER} , spoke for an hour .',
     'In {LOC} it rained for two days .',
-    'Mr. {PER} left {ORG} after 12 years .',
+    'Doctor {PER} left {ORG} after 12 years .',
     'Shares of {ORG} fell while {ORG} rose .',
     '" We like {LOC} , " said {PER} of {ORG} .',
     'Nobody in {LOC} had heard of {PER} .',
