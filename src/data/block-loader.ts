@@ -1,15 +1,14 @@
 /**
- * Batches of token rows for language models, from memory or from a stream. Order and masks are functions of (seed, epoch,
- * row), so an epoch is entered in the middle as if it had been run.
+ * Batches of token rows for language models, from memory or from a file. Order and masks are functions of (seed, epoch,
+ * row), so an epoch is entered in the middle as if it had been run, and is the same wherever the rows lie.
  */
 import { ArgumentError } from '../base/errors.ts';
 import type { HostArray } from '../io/host-array.ts';
-import { batched, shuffled } from './iterable.ts';
 import type { LabelledBatch } from './loader.ts';
 import { SampleRandom } from './random.ts';
 import { batchCount, epochOrder } from './sampler.ts';
 import { Masking, type MaskingOptions } from './text/masking.ts';
-import { type BlockStream, TokenBlocks } from './text/token-blocks.ts';
+import type { TokenRows } from './text/token-blocks.ts';
 
 /** inputIds i32 (B, T); `label`: what is to be predicted. */
 export interface LanguageBatch extends LabelledBatch {
@@ -28,14 +27,6 @@ export interface BlockLoaderOptions {
   readonly seed?: number;
   /** Tokens to hide. Without it every token is predicted from those before it: T inputs of rows of T + 1. */
   readonly masking?: MaskingOptions;
-  /** Rows of a stream mixed at a time; 8192 unless told. */
-  readonly shuffleBuffer?: number;
-}
-
-interface Row {
-  readonly ids: Int32Array;
-  /** Lasting number: its place in the texts. */
-  readonly id: number;
 }
 
 // Beyond the places that transforms of pictures take.
@@ -44,81 +35,58 @@ const MASKS = 0x6d0000;
 export class BlockLoader {
   /** Batches in an epoch. */
   readonly length: number;
-  readonly #source: TokenBlocks | BlockStream;
+  readonly #source: TokenRows;
   readonly #options: Required<Omit<BlockLoaderOptions, 'masking'>>;
-  readonly #blockLength: number;
   readonly #masking: Masking | undefined;
   readonly #draw = new SampleRandom();
 
   /** @throws ArgumentError for options out of range. */
-  constructor(source: TokenBlocks | BlockStream, options: BlockLoaderOptions) {
-    const { batchSize, shuffle = false, seed = 0, shuffleBuffer = 8192, masking } = options;
-    for (const [field, value] of Object.entries({ batchSize, shuffleBuffer }))
-      if (!Number.isInteger(value) || value < 1)
-        throw new ArgumentError('LOADER_OPTION', `${field}: expected a whole number above 0, found ${value}`, {
-          field,
-          got: value,
-        });
-    const memory = source instanceof TokenBlocks;
+  constructor(source: TokenRows, options: BlockLoaderOptions) {
+    const { batchSize, shuffle = false, seed = 0, masking } = options;
+    if (!Number.isInteger(batchSize) || batchSize < 1)
+      throw new ArgumentError('LOADER_OPTION', `batchSize: expected a whole number above 0, found ${batchSize}`, {
+        field: 'batchSize',
+        got: batchSize,
+      });
     this.#source = source;
-    this.#options = { batchSize, shuffle, seed, shuffleBuffer };
-    this.#blockLength = memory ? source.blockLength : source.options.length;
-    this.#masking =
-      masking && new Masking(memory ? source.tokenizer : source.options.tokenizer, this.#blockLength, masking);
+    this.#options = { batchSize, shuffle, seed };
+    this.#masking = masking && new Masking(source.tokenizer, source.blockLength, masking);
     this.length = batchCount(source.length, batchSize);
   }
 
-  /** The batches of epoch `epoch` from `startBatch` on. @throws those of a stream's reader. */
+  /** The batches of epoch `epoch` from `startBatch` on. @throws IoError of a file's reader. */
   async *epoch(epoch: number, { startBatch = 0 } = {}): AsyncGenerator<LanguageBatch, void, void> {
-    const { batchSize } = this.#options;
-    if (this.#source instanceof TokenBlocks) {
-      const order = this.#order(epoch);
-      for (let index = startBatch; index < this.length; index++) {
-        const rows = [...order.subarray(index * batchSize, (index + 1) * batchSize)];
-        yield this.#make(
-          rows.map((id) => ({ ids: (this.#source as TokenBlocks).block(id), id })),
-          epoch,
-          index,
-        );
-      }
-      return;
+    const { batchSize, seed, shuffle } = this.#options;
+    const order = epochOrder(this.#source.length, seed, epoch, shuffle);
+    const read = (index: number) => {
+      // Lasting number of a row: its place in the texts.
+      const ids = order.slice(index * batchSize, (index + 1) * batchSize);
+      const rows = this.#source.rows(ids);
+      // Told where the batch is awaited, if it ever is.
+      if (rows instanceof Promise) rows.catch(() => {});
+      return { ids, rows };
+    };
+    let next = startBatch < this.length ? read(startBatch) : undefined;
+    for (let index = startBatch; next; index++) {
+      const { ids, rows } = next;
+      const ready = rows instanceof Promise ? await rows : rows;
+      // A disk is read while the step before runs.
+      next = index + 1 < this.length ? read(index + 1) : undefined;
+      const head = { ids, epoch, index, size: ids.length };
+      yield this.#masking ? this.#masked(ready, head, this.#masking) : this.#next(ready, head);
     }
-    let index = 0;
-    for await (const rows of batched(this.#streamed(this.#source, epoch), batchSize)) {
-      if (index >= startBatch) yield this.#make(rows, epoch, index);
-      index++;
-    }
   }
 
-  #order(epoch: number): Int32Array {
-    const { seed, shuffle } = this.#options;
-    return epochOrder(this.#source.length, seed, epoch, shuffle);
-  }
-
-  #streamed(source: BlockStream, epoch: number): AsyncIterable<Row> {
-    async function* rows(): AsyncGenerator<Row, void, void> {
-      let id = 0;
-      for await (const ids of source.blocks()) yield { ids, id: id++ };
-    }
-    const { shuffle, seed, shuffleBuffer: buffer } = this.#options;
-    return shuffle ? shuffled(rows(), { buffer, seed, epoch }) : rows();
-  }
-
-  #make(rows: readonly Row[], epoch: number, index: number): LanguageBatch {
-    const ids = Int32Array.from(rows, ({ id }) => id);
-    const head = { ids, epoch, index, size: rows.length };
-    return this.#masking ? this.#masked(rows, head, this.#masking) : this.#next(rows, head);
-  }
-
-  #masked(rows: readonly Row[], head: Omit<LabelledBatch, 'label'>, masking: Masking): LanguageBatch {
-    const [steps, most] = [this.#blockLength, masking.most];
+  #masked(rows: readonly Int32Array[], head: Omit<LabelledBatch, 'label'>, masking: Masking): LanguageBatch {
+    const [steps, most] = [this.#source.blockLength, masking.most];
     const inputIds = new Int32Array(rows.length * steps);
     const positions = new Int32Array(rows.length * most);
     const label = new Int32Array(rows.length * most).fill(-100);
     let targets = 0;
-    rows.forEach(({ ids, id }, b) => {
+    rows.forEach((tokens, b) => {
       const row = inputIds.subarray(b * steps, (b + 1) * steps);
-      row.set(ids);
+      row.set(tokens);
+      const id = head.ids[b] as number;
       const places = positions.subarray(b * most, (b + 1) * most);
       const out = { places, targets: label.subarray(b * most, (b + 1) * most) };
       const count = masking.apply(row, this.#draw.start(this.#options.seed, head.epoch, id, MASKS), out);
@@ -134,13 +102,13 @@ export class BlockLoader {
     };
   }
 
-  #next(rows: readonly Row[], head: Omit<LabelledBatch, 'label'>): LanguageBatch {
-    const steps = this.#blockLength - 1;
+  #next(rows: readonly Int32Array[], head: Omit<LabelledBatch, 'label'>): LanguageBatch {
+    const steps = this.#source.blockLength - 1;
     const inputIds = new Int32Array(rows.length * steps);
     const label = new Int32Array(rows.length * steps);
-    rows.forEach(({ ids }, b) => {
-      inputIds.set(ids.subarray(0, steps), b * steps);
-      label.set(ids.subarray(1), b * steps);
+    rows.forEach((tokens, b) => {
+      inputIds.set(tokens.subarray(0, steps), b * steps);
+      label.set(tokens.subarray(1), b * steps);
     });
     return {
       ...head,

@@ -25,6 +25,10 @@ export interface Dataset<S = Sample> {
   targets?(index: number): Readonly<Record<string, FieldValue>> | undefined;
   /** Where a sample came from, for messages (a file name). */
   describe?(index: number): string;
+  /** All samples in order, where they are read from a file each time: `get` then throws STREAM_NO_INDEX. */
+  samples?(): AsyncIterable<S>;
+  /** A view of ascending positions, where `get` cannot serve one. */
+  select?(indices: Int32Array, name: string): Dataset<S>;
 }
 
 /** Pictures of one size in one block of memory. */
@@ -142,7 +146,16 @@ class Subset<S> implements Dataset<S> {
 export function subset<S>(dataset: Dataset<S>, indices: ArrayLike<number>, name = dataset.name): Dataset<S> {
   const list = Int32Array.from(indices);
   for (let i = 0; i < list.length; i++) checkIndex(dataset, indices[i] as number);
-  return new Subset(dataset, list, name);
+  return dataset.select?.(list, name) ?? new Subset(dataset, list, name);
+}
+
+/** All samples in order, by position or as they are read. */
+export async function* samplesOf<S>(dataset: Dataset<S>): AsyncGenerator<S, void, void> {
+  if (dataset.samples) return yield* dataset.samples();
+  for (let i = 0; i < dataset.length; i++) {
+    const sample = dataset.get(i);
+    yield sample instanceof Promise ? await sample : sample;
+  }
 }
 
 /** The first `count` samples; all if there are fewer. */
@@ -203,11 +216,8 @@ export function countLabels(labels: Int32Array, classes: number): number[] {
 export async function contentHash(dataset: Dataset<unknown>): Promise<string> {
   const names = fieldNames(dataset.schema).sort();
   const fields = names.map(() => createHash('sha256'));
-  for (let i = 0; i < dataset.length; i++) {
-    const next = (dataset as Dataset<Sample>).get(i);
-    const sample = next instanceof Promise ? await next : next;
+  for await (const sample of samplesOf(dataset as Dataset<Sample>))
     for (let f = 0; f < names.length; f++) hashValue(fields[f] as Hash, sample[names[f] as string]);
-  }
   const whole = createHash('sha256');
   const { features, labels } = dataset.schema;
   whole.update(`cambium-data-1\n${dataset.length}\n${canonical({ features, labels })}\n`);

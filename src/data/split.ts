@@ -29,8 +29,16 @@ export async function splitIndices<P extends string>(
   const labels = stratify === false ? new Int32Array(dataset.length) : await labelsOf(dataset, stratify);
   const classes = stratify === false ? 1 : classNames(dataset.schema, stratify).length;
 
-  const members: number[][] = Array.from({ length: classes }, () => []);
-  for (let i = 0; i < labels.length; i++) members[labels[i] as number]?.push(i);
+  // Four bytes a sample and no list of numbers: a corpus has millions of lines.
+  const counts = countLabels(labels, classes);
+  const members = counts.map((n) => new Int32Array(n));
+  const filled = new Int32Array(classes);
+  for (let i = 0; i < labels.length; i++) {
+    const c = labels[i] as number;
+    const place = filled[c] as number;
+    (members[c] as Int32Array)[place] = i;
+    filled[c] = place + 1;
+  }
   members.forEach((list, c) => {
     new Philox(seed, streams.split + c).shuffle(list);
   });
@@ -39,12 +47,16 @@ export async function splitIndices<P extends string>(
   const out = {} as Record<P, Int32Array>;
   names.forEach((name, p) => {
     const left = members.map((list, c) => list.length - (taken[c] as number));
-    const share = apportion(totals[p] as number, left, countLabels(labels, classes));
-    const chosen = members.flatMap((list, c) => list.slice(taken[c], (taken[c] as number) + (share[c] as number)));
-    share.forEach((n, c) => {
-      taken[c] = (taken[c] as number) + n;
+    const share = apportion(totals[p] as number, left, counts);
+    const chosen = new Int32Array(share.reduce((sum, n) => sum + n, 0));
+    let at = 0;
+    members.forEach((list, c) => {
+      const [from, n] = [taken[c] as number, share[c] as number];
+      chosen.set(list.subarray(from, from + n), at);
+      at += n;
+      taken[c] = from + n;
     });
-    out[name] = Int32Array.from(chosen).sort();
+    out[name] = chosen.sort();
   });
   return out;
 }

@@ -7,6 +7,7 @@ import {
   plainTexts,
   readTextChunks,
   readTexts,
+  StreamedTexts,
   splitDataset,
   type TextSample,
 } from '../data/index.ts';
@@ -17,14 +18,19 @@ type Corpus = NonNullable<Recipe['data']['corpora']>[number];
 /** Pieces a whole document is cut into, at line ends. */
 const PIECE = 8192;
 
+/** Characters that are kept in memory; more are read from their files each time. */
+const CHARACTERS_IN_MEMORY = 2 ** 25;
+
 /**
- * The texts of all corpora, in order. What any set keeps for validation or test is left out, wherever else it occurs.
+ * The texts of all corpora, in order; from `charactersInMemory` on they are read anew for every pass. What any set keeps for
+ * validation or test is left out, wherever else it occurs.
  * @throws ConfigError for a missing place; DataError and IoError of the readers.
  */
 export async function loadCorpora(
   recipe: Recipe,
   dir: string | undefined,
   notify?: (text: string) => void | Promise<void>,
+  charactersInMemory = CHARACTERS_IN_MEMORY,
 ): Promise<Dataset<{ readonly text: string }>> {
   const { corpora = [] } = recipe.data;
   if (corpora.length === 0)
@@ -32,23 +38,37 @@ export async function loadCorpora(
       field: 'data.corpora',
       hint: 'for example corpora: [{ file: lines.txt }, { set: sst2 }]',
     });
-  const texts: string[] = [];
+  const sources: (() => Iterable<string> | AsyncIterable<string>)[] = [];
   const held = new Set<string>();
   for (const [i, corpus] of corpora.entries()) {
-    if (corpus.set !== undefined) await readSet(corpus, i, recipe, dir, texts, held);
-    else if (corpus.file !== undefined)
-      for await (const text of readFile(corpus, dir === undefined ? corpus.file : join(dir, corpus.file)))
-        texts.push(text);
+    const { set, file } = corpus;
+    if (set !== undefined) {
+      const texts = await readSet(corpus, i, recipe, dir, held);
+      sources.push(() => texts);
+    } else if (file !== undefined) sources.push(() => readFile(corpus, dir === undefined ? file : join(dir, file)));
     else
       throw new ConfigError('RECIPE_INVALID', `data.corpora[${i}]: expected set or file`, {
         field: `data.corpora[${i}]`,
         got: corpus,
       });
   }
-  const kept = held.size === 0 ? texts : texts.filter((text) => !held.has(text.trim()));
-  if (kept.length < texts.length)
-    await notify?.(`${texts.length - kept.length} text(s) are left out: they occur in a validation or test part`);
-  return plainTexts(kept, recipe.name);
+  // Every set has said by now what it holds back.
+  async function* read(): AsyncGenerator<string, void, void> {
+    for (const source of sources) for await (const text of source()) if (!held.has(text.trim())) yield text;
+  }
+  let texts: string[] | undefined = [];
+  let [all, kept, characters] = [0, 0, 0];
+  for (const source of sources)
+    for await (const text of source()) {
+      all++;
+      if (held.has(text.trim())) continue;
+      kept++;
+      characters += text.length;
+      if (characters > charactersInMemory) texts = undefined;
+      texts?.push(text);
+    }
+  if (kept < all) await notify?.(`${all - kept} text(s) are left out: they occur in a validation or test part`);
+  return texts ? plainTexts(texts, recipe.name) : new StreamedTexts(recipe.name, kept, read);
 }
 
 async function readSet(
@@ -56,9 +76,8 @@ async function readSet(
   i: number,
   recipe: Recipe,
   dir: string | undefined,
-  texts: string[],
   held: Set<string>,
-): Promise<void> {
+): Promise<string[]> {
   if (dir === undefined)
     throw new ConfigError('RECIPE_INVALID', `data.dir is missing: expected the folder with the files of ${set}`, {
       field: 'data.dir',
@@ -79,9 +98,11 @@ async function readSet(
     ? {}
     : await splitDataset<TextSample, string>(parts.train, { train: 'rest', ...wanted }, { seed: seed ?? recipe.seed });
   const train = split.train ?? parts.train;
+  const texts: string[] = [];
   for (let row = 0; row < train.length; row++) texts.push((await train.get(row)).text);
   for (const part of [split.validation, split.test, parts.validation, parts.test])
     for (let row = 0; part && row < part.length; row++) held.add((await part.get(row)).text.trim());
+  return texts;
 }
 
 async function* readFile(corpus: Corpus, file: string): AsyncGenerator<string, void, void> {

@@ -59,6 +59,15 @@ export interface DataRequest {
   heads?: readonly HeadOptions[];
   /** Of a trained model, in place of the recipe's. */
   text?: TextCollateOptions;
+  /** Of texts without labels: how much of them is kept in memory. Results do not depend on it. */
+  inMemory?: InMemoryLimits | undefined;
+}
+
+export interface InMemoryLimits {
+  /** Of the texts; 32 Mi unless told. More are read from their files anew for every pass. */
+  readonly characters?: number;
+  /** Of each part; 64 Mi unless told. More are packed into a file of the cache folder. */
+  readonly tokens?: number;
 }
 
 interface Parts {
@@ -74,7 +83,7 @@ export async function loadRunData(recipe: Recipe, request: DataRequest = {}): Pr
   checkTask(recipe, isText);
   const loaded =
     recipe.data.name === 'texts'
-      ? { recipe, train: (await loadCorpora(recipe, request.dataDir ?? recipe.data.dir, request.notify)) as Texts }
+      ? { recipe, train: (await corporaOf(recipe, request)) as Texts }
       : isText
         ? { recipe, ...(await loadTextParts(recipe, request)) }
         : await loadParts(recipe, request);
@@ -96,6 +105,9 @@ export async function loadRunData(recipe: Recipe, request: DataRequest = {}): Pr
     ...(isText && { text: request.text ?? (await textInputsOf(recipe, train as Dataset<TextSample>)) }),
   };
 }
+
+const corporaOf = (recipe: Recipe, { dataDir, notify, inMemory }: DataRequest) =>
+  loadCorpora(recipe, dataDir ?? recipe.data.dir, notify, inMemory?.characters);
 
 function checkTask({ task, tokenizer, transforms, data }: Recipe, isText: boolean): void {
   const kind = isText ? 'text' : 'image';
@@ -350,6 +362,7 @@ export async function leakNotice(data: Omit<RunData, 'recipe'>): Promise<string 
 
 // Views keep the size of what they show; folders have none.
 const inMemory = (part: Samples): boolean => {
+  if (part.samples) return false;
   const { image } = part.schema.features;
   return image?.kind !== 'image' || image.height !== null;
 };

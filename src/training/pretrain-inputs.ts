@@ -2,15 +2,14 @@
 import { ArgumentError, NumericError, UnsupportedError } from '../base/errors.ts';
 import {
   BlockLoader,
-  type BlockStream,
   type Dataset,
   type IterableDataset,
   type LabelledBatch,
   type LanguageBatch,
   type MaskingOptions,
-  streamBlocks,
+  samplesOf,
   type TextCollateOptions,
-  TokenBlocks,
+  type TokenRows,
 } from '../data/index.ts';
 import type { SelfSupervised } from '../models/index.ts';
 import type { Module } from '../nn/index.ts';
@@ -19,9 +18,17 @@ import { flush, generator, type Tensor } from '../tensor/index.ts';
 import type { Measures } from './events.ts';
 import type { Inputs, Samples } from './inputs.ts';
 import type { PictureOptions } from './pretrain-vision.ts';
+import { packRows } from './token-cache/token-cache.ts';
 
 /** Texts without labels: in memory, or a stream of files larger than that. */
 export type UnlabelledTexts = Dataset<{ readonly text: string }> | IterableDataset<{ readonly text: string }>;
+
+/** What reading texts may be told. */
+export interface PackingOptions {
+  /** Tokens of a part that are kept in memory; more are packed into a file in the cache folder. 64 Mi unless told. */
+  readonly tokensInMemory?: number | undefined;
+  readonly notify?: ((text: string) => void | Promise<void>) | undefined;
+}
 
 /** Each objective refuses those of the others. */
 export interface ObjectiveOptions extends PictureOptions {
@@ -45,6 +52,8 @@ export interface PretrainInputs {
   readonly validation?: PretrainPart;
   /** The model with what the objective puts on it, where it is not the model itself. */
   readonly model?: SelfSupervised;
+  /** Closes files of tokens, where there are some. */
+  close?(): void;
 }
 
 const ROW = 128;
@@ -57,7 +66,7 @@ export async function languageInputs(
   name: 'masked-lm' | 'causal-lm',
   data: { train: UnlabelledTexts; validation?: UnlabelledTexts },
   text: TextCollateOptions | undefined,
-  { masking = {} }: { masking?: MaskingOptions | undefined } = {},
+  { masking = {}, ...packing }: { masking?: MaskingOptions | undefined } & PackingOptions = {},
 ): Promise<PretrainInputs> {
   if (!text)
     throw new UnsupportedError('TOKENIZER_MISSING', `${data.train.name} holds texts: how do they become tokens?`, {
@@ -69,13 +78,13 @@ export async function languageInputs(
   // Predicting the next token takes one more than it reads.
   const length = masked ? maxLength : maxLength + 1;
   const pack = { tokenizer, length, style: masked ? 'bert' : 'gpt' } as const;
-  const blocksOf = async (part: UnlabelledTexts): Promise<TokenBlocks | BlockStream> =>
-    'get' in part ? TokenBlocks.from(strings(part), { ...pack, name: part.name }) : streamBlocks(part, pack);
+  const opened: { close?(): void }[] = [];
   const partOf = async (part: UnlabelledTexts): Promise<PretrainPart> => {
-    const blocks = await blocksOf(part);
+    const rows = await packRows({ ...pack, ...packing, name: part.name, texts: () => strings(part) });
+    opened.push(rows);
     return {
-      samples: samplesOf(blocks),
-      loader: (options) => new BlockLoader(blocks, { ...options, ...(masked && { masking }) }),
+      samples: rowSamples(rows),
+      loader: (options) => new BlockLoader(rows, { ...options, ...(masked && { masking }) }),
     };
   };
   const train = await partOf(data.train);
@@ -104,28 +113,25 @@ export async function languageInputs(
     zeroBatch,
     loader: ({ batchSize, seed }) => train.loader({ batchSize, seed, shuffle: true }),
   };
-  return { objective, inputs, train, ...(validation && { validation }) };
+  const close = (): void => {
+    for (const rows of opened) rows.close?.();
+  };
+  return { objective, inputs, train, ...(validation && { validation }), close };
 }
 
-async function* strings(part: Dataset<{ readonly text: string }>): AsyncGenerator<string, void, void> {
-  for (let i = 0; i < part.length; i++) {
-    const sample = part.get(i);
-    yield (sample instanceof Promise ? await sample : sample).text;
-  }
+async function* strings(part: UnlabelledTexts): AsyncGenerator<string, void, void> {
+  for await (const { text } of 'get' in part ? samplesOf(part) : part.samples()) yield text;
 }
 
 // Only length and schema are asked of them.
-function samplesOf(blocks: TokenBlocks | BlockStream): Samples {
-  if (blocks instanceof TokenBlocks) return blocks as unknown as Samples;
-  return {
-    name: blocks.name,
-    length: blocks.length,
-    schema: { features: { text: { kind: 'text' } }, labels: {} },
-    get: () => {
-      throw new ArgumentError('STREAM_NO_INDEX', `${blocks.name} is a stream: its rows are read in order only`, {});
-    },
-  };
-}
+const rowSamples = ({ name, length }: TokenRows): Samples => ({
+  name,
+  length,
+  schema: { features: { text: { kind: 'text' } }, labels: {} },
+  get: () => {
+    throw new ArgumentError('STREAM_NO_INDEX', `${name} is read as rows of tokens, not by its texts`, {});
+  },
+});
 
 /** For what plans and profiles a step: the same graphs under the names a task has for them. */
 export const asTask = (objective: Objective): Task => ({

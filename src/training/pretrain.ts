@@ -17,6 +17,7 @@ import {
   languageInputs,
   measureObjective,
   type ObjectiveOptions,
+  type PackingOptions,
   type PretrainInputs,
   type UnlabelledTexts,
 } from './pretrain-inputs.ts';
@@ -35,6 +36,8 @@ export interface PretrainOptions extends Omit<FineTuneOptions, 'data' | 'task' |
   /** Of pictures: `model` is a classifier; its trunk learns, its head is left alone. */
   objectiveOptions?: ObjectiveOptions;
   evalBatchSize?: number;
+  /** Of texts: tokens of a part that are kept in memory, 64 Mi unless told; more are packed once into a file of the cache folder. */
+  tokensInMemory?: number;
 }
 
 export interface PretrainResult extends TrainResult {
@@ -51,20 +54,28 @@ export interface PretrainResult extends TrainResult {
  * @throws MemoryError before the first step when it will not fit; NumericError; RunStopped; DataError; ArgumentError.
  */
 export async function pretrain(options: PretrainOptions): Promise<PretrainResult> {
-  const { objective, data, objectiveOptions, ...rest } = options;
-  const { text, transforms, model } = options;
-  return pretrainOn(await prepareObjective(objective, data, { model, text, transforms, ...objectiveOptions }), rest);
+  const { objective, data, objectiveOptions, tokensInMemory, ...rest } = options;
+  const { text, transforms, model, listeners = [] } = options;
+  const notify = async (notice: string): Promise<void> => {
+    for (const listener of listeners) await listener({ type: 'notice', text: notice });
+  };
+  const packing = { tokensInMemory, notify };
+  const needs = { model, text, transforms, packing, ...objectiveOptions };
+  return pretrainOn(await prepareObjective(objective, data, needs), rest);
 }
 
 /** Packs and checks what an objective reads, and puts on a model of pictures what the objective needs. */
 export async function prepareObjective(
   name: ObjectiveName,
   data: { train: Unlabelled | Dataset<unknown>; validation?: Unlabelled | Dataset<unknown> },
-  { model, text, transforms = [], masking, ...pictures }: ObjectiveOptions & ObjectiveNeeds,
+  { model, text, transforms = [], packing, masking, ...pictures }: ObjectiveOptions & ObjectiveNeeds,
 ): Promise<PretrainInputs> {
   if (isLanguage(name)) {
     refuseOptions(name, pictures);
-    return languageInputs(name, data as { train: UnlabelledTexts; validation?: UnlabelledTexts }, text, { masking });
+    return languageInputs(name, data as { train: UnlabelledTexts; validation?: UnlabelledTexts }, text, {
+      masking,
+      ...packing,
+    });
   }
   refuseOptions(name, { masking });
   return pictureInputs(
@@ -80,6 +91,7 @@ interface ObjectiveNeeds {
   model: Module;
   text?: TextCollateOptions | undefined;
   transforms?: readonly Transform[] | undefined;
+  packing?: PackingOptions | undefined;
 }
 
 function refuseOptions(name: ObjectiveName, options: object): void {
@@ -128,6 +140,7 @@ export async function pretrainOn(
     return await learn(prepared, options);
   } finally {
     prepared.model?.restoreHead();
+    prepared.close?.();
   }
 }
 

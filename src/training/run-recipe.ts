@@ -11,7 +11,14 @@ import { manualSeed } from '../tensor/index.ts';
 import { balanceOf } from './balance.ts';
 import { checkFineTune, type Finding } from './check-fine-tune.ts';
 import { findPlace, placeOf } from './data-place.ts';
-import { type DataRequest, dataHashes, leakNotice, loadRunData, type RunData } from './data-source.ts';
+import {
+  type DataRequest,
+  dataHashes,
+  type InMemoryLimits,
+  leakNotice,
+  loadRunData,
+  type RunData,
+} from './data-source.ts';
 import type { Listener } from './events.ts';
 import { type FineTuneOptions, type FineTuneResult, fineTune, planFineTune, type TrainOptions } from './fine-tune.ts';
 import type { WeightsLineage } from './init.ts';
@@ -37,6 +44,8 @@ export interface RunRequest {
   listeners?: readonly Listener[];
   /** Whether Ctrl-C and SIGTERM save a checkpoint and end the run. */
   signals?: boolean;
+  /** Of texts without labels: how much is kept in memory. Results do not depend on it. */
+  inMemory?: InMemoryLimits;
 }
 
 export interface RunOutcome {
@@ -130,7 +139,7 @@ export async function resumeRun(dir: string, request: ResumeRequest = {}): Promi
 export async function planRecipe(recipe: Recipe, request: DataRequest = {}): Promise<RunPlan> {
   const init = await openInit(recipe, request.dataDir);
   const data = await loadRunData(init?.recipe ?? recipe, { ...request, text: textInputs(init) });
-  return planned((await optionsOf(data, init)).options);
+  return planned((await optionsOf(data, init, request)).options);
 }
 
 /** Where the time of one training step of a recipe goes. @throws UnsupportedError PROFILE_NATIVE_ONLY. */
@@ -138,7 +147,7 @@ export async function profileRecipe(recipe: Recipe, request: DataRequest & Profi
   requireNative();
   const init = await openInit(recipe, request.dataDir);
   const data = await loadRunData(init?.recipe ?? recipe, { ...request, text: textInputs(init) });
-  const { options } = await optionsOf(data, init);
+  const { options } = await optionsOf(data, init, request);
   return asRecipe(() => profileTraining(options, request));
 }
 
@@ -146,7 +155,7 @@ export async function profileRecipe(recipe: Recipe, request: DataRequest & Profi
 export async function findRecipeRate(recipe: Recipe, request: DataRequest & LrFindOptions = {}): Promise<LrFinding> {
   const init = await openInit(recipe, request.dataDir);
   const data = await loadRunData(init?.recipe ?? recipe, { ...request, text: textInputs(init) });
-  const { options } = await optionsOf(data, init);
+  const { options } = await optionsOf(data, init, request);
   return asRecipe(() => findLearningRate(options, request));
 }
 
@@ -154,7 +163,7 @@ export async function findRecipeRate(recipe: Recipe, request: DataRequest & LrFi
 export async function checkRecipe(recipe: Recipe, request: DataRequest = {}): Promise<Finding[]> {
   const init = await openInit(recipe, request.dataDir);
   const data = await loadRunData(init?.recipe ?? recipe, { ...request, text: textInputs(init) });
-  const { options } = await optionsOf(data, init);
+  const { options } = await optionsOf(data, init, request);
   return asRecipe(() => checkFineTune(options));
 }
 
@@ -186,7 +195,7 @@ const textInputs = (init: OpenedInit | undefined): TextCollateOptions | undefine
 
 async function prepare(
   recipe: Recipe,
-  { dataDir, noStandIn, listeners = [] }: RunRequest & Pick<DataRequest, 'noStandIn'>,
+  { dataDir, noStandIn, listeners = [], inMemory }: RunRequest & Pick<DataRequest, 'noStandIn'>,
   reopened?: OpenedInit,
 ): Promise<Prepared> {
   const emit: Listener = async (event) => {
@@ -196,8 +205,9 @@ async function prepare(
   // Mistakes in names are found before the data are read.
   modelEntry(recipe.model.name);
   const init = reopened ?? (await openInit(recipe, dataDir));
-  const data = await loadRunData(init?.recipe ?? recipe, { dataDir, notify, noStandIn, text: textInputs(init) });
-  const { options, pretraining } = await optionsOf(data, init);
+  const text = textInputs(init);
+  const data = await loadRunData(init?.recipe ?? recipe, { dataDir, notify, noStandIn, inMemory, text });
+  const { options, pretraining } = await optionsOf(data, init, { notify, inMemory });
   // Labels that cannot be learned are found before there is a folder.
   const balance = pretraining ? {} : await balanceOf(data.train, options);
   const leak = await leakNotice(data);
@@ -337,13 +347,15 @@ function fitLength(text: TextCollateOptions, { maxLength }: Recipe, positions: u
 
 async function optionsOf(
   data: RunData,
-  init?: OpenedInit,
+  init: OpenedInit | undefined,
+  { notify, inMemory }: Pick<DataRequest, 'notify' | 'inMemory'>,
 ): Promise<{ options: TrainOptions; pretraining?: PretrainInputs }> {
   const options = classificationOptions(data, init);
   const objective = pretrainingOf(data.recipe.task);
   if (!objective) return { options };
   const { model, transforms, text } = options;
-  const pretraining = await prepareObjective(objective, data, { model, transforms, text, ...data.recipe.objective });
+  const needs = { model, transforms, text, packing: { notify, tokensInMemory: inMemory?.tokens } };
+  const pretraining = await prepareObjective(objective, data, { ...needs, ...data.recipe.objective });
   return { options: trainOptions(pretraining, { ...options, selectBy: { metric: 'loss' } }), pretraining };
 }
 

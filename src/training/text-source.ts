@@ -15,6 +15,7 @@ import {
   readTextDataset,
   readTokenDataset,
   type Schema,
+  samplesOf,
   type TextCollateOptions,
   type TextSample,
   type TextSetName,
@@ -185,8 +186,7 @@ async function tokenizerOf(
 }
 
 async function* corpus(train: Texts): AsyncGenerator<string, void, void> {
-  for (let i = 0; i < train.length; i++) {
-    const sample = await train.get(i);
+  for await (const sample of samplesOf(train)) {
     if ('tokens' in sample) {
       yield (sample as unknown as TokenSample).tokens.join(' ');
       continue;

@@ -5,6 +5,7 @@ export * from './dataset.ts';
 export * from './encoding.ts';
 export * from './masking.ts';
 export type { SpecialRole, SpecialTokens, TokenizerConfig } from './special-tokens.ts';
+export * from './streamed-texts.ts';
 export * from './table.ts';
 export { NO_TAG } from './tags.ts';
 export * from './token-blocks.ts';

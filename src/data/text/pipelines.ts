@@ -7,6 +7,7 @@ import { BertWords, lowercase } from './bert-words.ts';
 import { ByteBpe, GPT2_WORDS, LONGEST_WORD } from './byte-bpe.ts';
 import type { AddedToken, JsonObject, TokenizerFile } from './tokenizer-json.ts';
 import { CHARACTER_SOURCE, CHINESE_SOURCE } from './tokenizer-parts.ts';
+import { detached } from './word-counts.ts';
 import { WordPieceModel } from './wordpiece.ts';
 
 /** Ids of a text without special tokens of its own. */
@@ -99,7 +100,7 @@ function remembering(make: Split): Split {
     // What is this long is hardly a word, and hardly comes again.
     if (text.length > LONGEST_WORD) return ids;
     if (memory.size >= MEMORY) memory.clear();
-    memory.set(text, ids);
+    memory.set(detached(text), ids);
     return ids;
   };
 }

@@ -4,7 +4,6 @@
  */
 import { ArgumentError, DataError, printable } from '../../base/errors.ts';
 import type { Dataset } from '../dataset.ts';
-import type { IterableDataset } from '../iterable.ts';
 import type { Tokenizer } from './tokenizer.ts';
 import type { Corpus } from './word-counts.ts';
 
@@ -50,56 +49,120 @@ export async function* packTexts(texts: Corpus, options: PackOptions): AsyncGene
   }
 }
 
-/** Rows in memory: one array. As a data set each sample is the text of its row. */
-export class TokenBlocks implements Dataset<{ readonly text: string }> {
+/** Rows of tokens by position, wherever they lie. */
+export interface TokenRows {
+  readonly name: string;
+  /** How many there are. */
+  readonly length: number;
+  /** Tokens of each. */
+  readonly blockLength: number;
+  readonly tokenizer: Tokenizer;
+  /** The rows at these positions; they must not be written to. */
+  rows(positions: Int32Array): readonly Int32Array[] | Promise<readonly Int32Array[]>;
+}
+
+export type Tokens = Uint16Array | Uint32Array | Int32Array;
+
+/** Two bytes a token where the vocabulary allows, else four. */
+export const tokenArray = (vocabSize: number, length: number): Uint16Array | Uint32Array =>
+  vocabSize <= 2 ** 16 ? new Uint16Array(length) : new Uint32Array(length);
+
+const PIECE_TOKENS = 2 ** 20;
+
+/** Rows as they come, in pieces: no list of rows, and no second copy of them, is ever in memory. */
+export class RowBuffer {
+  /** All full but the last. */
+  readonly pieces: (Uint16Array | Uint32Array)[] = [];
+  readonly rowsPerPiece: number;
+  readonly #blockLength: number;
+  readonly #vocabSize: number;
+  #length = 0;
+
+  constructor(blockLength: number, vocabSize: number) {
+    this.#blockLength = blockLength;
+    this.#vocabSize = vocabSize;
+    this.rowsPerPiece = Math.max(1, Math.floor(PIECE_TOKENS / blockLength));
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  add(row: Int32Array): void {
+    const at = this.#length % this.rowsPerPiece;
+    if (at === 0) this.pieces.push(tokenArray(this.#vocabSize, this.rowsPerPiece * this.#blockLength));
+    (this.pieces.at(-1) as Uint16Array).set(row, at * this.#blockLength);
+    this.#length++;
+  }
+
+  /** Gives up what is held, in order, e.g. to be written; rows added later follow. */
+  *take(): Generator<Uint16Array | Uint32Array, void, void> {
+    const rest = this.#length % this.rowsPerPiece;
+    const pieces = this.pieces.splice(0);
+    this.#length = 0;
+    for (const [i, piece] of pieces.entries())
+      yield i === pieces.length - 1 && rest > 0 ? piece.subarray(0, rest * this.#blockLength) : piece;
+  }
+}
+
+/** Rows in memory. As a data set each sample is the text of its row. */
+export class TokenBlocks implements Dataset<{ readonly text: string }>, TokenRows {
   readonly name: string;
   readonly schema = { features: { text: { kind: 'text' } }, labels: {} } as const;
   readonly length: number;
   readonly blockLength: number;
   readonly tokenizer: Tokenizer;
-  readonly #tokens: Int32Array;
+  readonly #pieces: readonly Tokens[];
+  readonly #rowsPerPiece: number;
 
-  constructor(name: string, tokens: Int32Array, blockLength: number, tokenizer: Tokenizer) {
+  constructor(name: string, tokens: Int32Array | RowBuffer, blockLength: number, tokenizer: Tokenizer) {
+    const whole = tokens instanceof Int32Array;
     this.name = name;
-    this.length = Math.floor(tokens.length / blockLength);
+    this.length = whole ? Math.floor(tokens.length / blockLength) : tokens.length;
     this.blockLength = blockLength;
     this.tokenizer = tokenizer;
-    this.#tokens = tokens;
+    this.#pieces = whole ? [tokens] : tokens.pieces;
+    this.#rowsPerPiece = whole ? Math.max(1, this.length) : tokens.rowsPerPiece;
   }
 
   /** Packs texts into memory. @throws DataError DATASET_EMPTY for less than a row of them, DATASET_TOO_LARGE. */
   static async from(texts: Corpus, options: PackOptions & { name?: string; maxTokens?: number }): Promise<TokenBlocks> {
     const { name = 'texts', maxTokens = 2 ** 29, length, tokenizer } = options;
-    const rows: Int32Array[] = [];
+    const buffer = new RowBuffer(length, tokenizer.vocabSize);
     for await (const row of packTexts(texts, options)) {
-      rows.push(row);
-      if (rows.length * length > maxTokens)
-        throw new DataError('DATASET_TOO_LARGE', `${printable(name)} has more than ${maxTokens} tokens`, {
-          expected: maxTokens,
-          hint: 'read it as a stream: unlabelledTexts',
-        });
+      buffer.add(row);
+      if (buffer.length * length > maxTokens) tooManyTokens(name, maxTokens);
     }
-    if (rows.length === 0) blocksEmpty(name, length);
-    const tokens = new Int32Array(rows.length * length);
-    rows.forEach((row, i) => {
-      tokens.set(row, i * length);
-    });
-    return new TokenBlocks(name, tokens, length, tokenizer);
+    if (buffer.length === 0) blocksEmpty(name, length);
+    return new TokenBlocks(name, buffer, length, tokenizer);
   }
 
-  /** Row `index`, a view. */
+  /** Row `index`. */
   block(index: number): Int32Array {
     if (!Number.isInteger(index) || index < 0 || index >= this.length)
       throw new ArgumentError('INDEX_OUTSIDE', `${this.name}: there is no row ${index} among ${this.length}`, {
         expected: `0..${this.length - 1}`,
         got: index,
       });
-    return this.#tokens.subarray(index * this.blockLength, (index + 1) * this.blockLength);
+    const piece = this.#pieces[Math.floor(index / this.#rowsPerPiece)] as Tokens;
+    const at = (index % this.#rowsPerPiece) * this.blockLength;
+    const row = piece.subarray(at, at + this.blockLength);
+    return row instanceof Int32Array ? row : Int32Array.from(row);
+  }
+
+  rows(positions: Int32Array): Int32Array[] {
+    return Array.from(positions, (index) => this.block(index));
   }
 
   get(index: number): { readonly text: string } {
     return { text: this.tokenizer.decode(this.block(index)) };
   }
+}
+
+const WITH_A_FILE = 'pretrain({ data: { train } }) keeps in a file what does not fit into memory';
+
+export function tooManyTokens(name: string, most: number, hint = WITH_A_FILE): never {
+  throw new DataError('DATASET_TOO_LARGE', `${printable(name)} has more than ${most} tokens`, { expected: most, hint });
 }
 
 export function blocksEmpty(name: string, length: number): never {
@@ -108,27 +171,4 @@ export function blocksEmpty(name: string, length: number): never {
     got: 0,
     hint: 'add texts, or make the rows shorter (maxLength)',
   });
-}
-
-/** A stream of texts as a stream of rows: read, tokenized and packed anew for every epoch. */
-export interface BlockStream {
-  readonly name: string;
-  readonly length: number;
-  readonly options: PackOptions;
-  blocks(): AsyncGenerator<Int32Array, void, void>;
-}
-
-/** Counts the rows in one pass, so that an epoch has a length. @throws DataError DATASET_EMPTY; those of the reader. */
-export async function streamBlocks(
-  texts: IterableDataset<{ readonly text: string }>,
-  options: PackOptions,
-): Promise<BlockStream> {
-  async function* strings(): AsyncGenerator<string, void, void> {
-    for await (const { text } of texts.samples()) yield text;
-  }
-  const blocks = () => packTexts(strings(), options);
-  let length = 0;
-  for await (const _ of blocks()) length++;
-  if (length === 0) blocksEmpty(texts.name, options.length);
-  return { name: texts.name, length, options, blocks };
 }

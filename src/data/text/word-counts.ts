@@ -17,7 +17,11 @@ export async function countWords(
         got: typeof text,
       });
     texts++;
-    for (const word of split(text)) counts.set(word, (counts.get(word) ?? 0) + 1);
+    for (const word of split(text)) {
+      const count = counts.get(word);
+      if (count === undefined) counts.set(detached(word), 1);
+      else counts.set(word, count + 1);
+    }
   }
   if (counts.size === 0)
     throw new ArgumentError('CORPUS_EMPTY', `${texts} texts without a single word: nothing to learn from`, {
@@ -25,3 +29,6 @@ export async function countWords(
     });
   return counts;
 }
+
+/** The same characters on their own: a word cut out of a text keeps all of the piece of the file it was read with. */
+export const detached = (word: string): string => ` ${word}`.slice(1);

@@ -2,16 +2,14 @@
  * Feature caches on disk: a folder of safetensors shards and a manifest with their hashes. A folder is made beside its
  * place and renamed into it, so another process sees it whole or not at all; who comes second uses the first one's.
  */
-import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, readdir, rename, rm, stat, statfs, utimes } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DataError, IoError, printable } from '../../base/errors.ts';
+import { DataError, printable } from '../../base/errors.ts';
 import {
   bytesOf,
   cacheDir,
   hashFile,
   ioError,
-  isAlive,
   type Json,
   makeDirectory,
   makePrivateDir,
@@ -22,14 +20,10 @@ import {
   writeFileAtomic,
   writeJson,
 } from '../../io/index.ts';
-import { byteText, formatBytes, parseBytes } from '../machine-memory.ts';
+import { draftFolder, MANIFEST, makeRoom } from '../cache-room.ts';
 
 const FORMAT = 1;
-const MANIFEST = 'manifest.json';
 const SHARD_BYTES = 64 * 2 ** 20;
-/** Left free on the disk for everything else. */
-const RESERVE = 256 * 2 ** 20;
-const DEFAULT_BUDGET = 20 * 2 ** 30;
 
 export interface CacheRequest {
   /** sha256 that names everything the features depend on. */
@@ -57,17 +51,6 @@ export interface CachedRows {
 
 /** Where feature caches are kept. */
 export const featureCacheDir = (): string => join(cacheDir(), 'features');
-
-/** Bytes all caches may take: `CAMBIUM_FEATURE_CACHE`, e.g. `5 GiB`; 20 GiB unless told. */
-function budget(): number {
-  const text = process.env.CAMBIUM_FEATURE_CACHE;
-  if (text === undefined || text === '') return DEFAULT_BUDGET;
-  if (byteText.test(text)) return parseBytes(text);
-  throw new DataError('CACHE_BUDGET', `CAMBIUM_FEATURE_CACHE: expected bytes or a size such as "5 GiB"`, {
-    field: 'CAMBIUM_FEATURE_CACHE',
-    got: text,
-  });
-}
 
 /** The cache called `key`, verified; undefined if there is none. @throws DataError CACHE_DAMAGED; IoError. */
 export async function openCache(request: CacheRequest, memory: number): Promise<CachedRows | undefined> {
@@ -98,8 +81,8 @@ export const removeCache = (key: string): Promise<void> =>
 export async function makeCache(request: CacheRequest, batches: AsyncIterable<Float32Array>): Promise<void> {
   const root = await makePrivateDir(featureCacheDir());
   const { key, rows, width } = request;
-  await checkRoom(root, rows * width * 4);
-  const draft = join(root, `.${key.slice(0, 16)}-${process.pid}-${randomBytes(4).toString('hex')}.tmp`);
+  await makeRoom(root, rows * width * 4, { things: 'features', limit: 'CAMBIUM_FEATURE_CACHE' });
+  const draft = draftFolder(root, key);
   try {
     await makeDirectory(draft, { mode: 0o700 });
     const perShard = Math.max(1, Math.floor(SHARD_BYTES / (4 * width)));
@@ -138,53 +121,6 @@ export async function makeCache(request: CacheRequest, batches: AsyncIterable<Fl
 }
 
 const number = (n: number): string => String(n).padStart(5, '0');
-
-/** Makes room within the budget by removing caches used longest ago, and drafts of processes that are gone. */
-async function checkRoom(root: string, needed: number): Promise<void> {
-  const limit = budget();
-  const refuse = (words: string, details: Record<string, unknown>): never => {
-    throw new IoError('CACHE_NO_ROOM', `the features would take ${formatBytes(needed)}; ${words}`, {
-      file: root,
-      needed,
-      ...details,
-    });
-  };
-  if (needed > limit)
-    refuse(`all feature caches together may take ${formatBytes(limit)}`, {
-      expected: limit,
-      hint: 'set CAMBIUM_FEATURE_CACHE to a larger size',
-    });
-  const old: { path: string; bytes: number; used: number }[] = [];
-  for (const name of await readdir(root)) {
-    const path = join(root, name);
-    const pid = /^\.[0-9a-f]{16}-(\d+)-[0-9a-f]{8}\.tmp$/.exec(name)?.[1];
-    if (pid !== undefined && !isAlive(Number(pid))) await rm(path, { recursive: true, force: true });
-    if (!/^[0-9a-f]{64}$/.test(name)) continue;
-    const manifest = await stat(join(path, MANIFEST)).catch(() => undefined);
-    old.push({ path, bytes: await folderBytes(path), used: manifest?.mtimeMs ?? 0 });
-  }
-  old.sort((a, b) => a.used - b.used);
-  let total = old.reduce((sum, { bytes }) => sum + bytes, 0);
-  for (const { path, bytes } of old) {
-    if (total + needed <= limit) break;
-    await rm(path, { recursive: true, force: true });
-    total -= bytes;
-  }
-  const room = await statfs(root).catch(() => undefined);
-  const free = room === undefined ? Number.POSITIVE_INFINITY : room.bavail * room.bsize;
-  if (free < needed + RESERVE)
-    refuse(`${formatBytes(free)} are free on the disk of ${printable(root)}`, {
-      free,
-      hint: 'set CAMBIUM_CACHE to a folder on another disk',
-    });
-}
-
-async function folderBytes(path: string): Promise<number> {
-  let total = 0;
-  for (const name of await readdir(path).catch(() => []))
-    total += (await stat(join(path, name)).catch(() => ({ size: 0 }))).size;
-  return total;
-}
 
 function damaged(file: string, field: string, expected: unknown, got: unknown): never {
   throw new DataError('CACHE_DAMAGED', `${printable(file)} is damaged: ${field} is not what was written`, {
