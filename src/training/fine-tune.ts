@@ -41,7 +41,13 @@ export interface FineTuneOptions {
   /** AdamW with lr 1e-3 unless told. */
   optimizer?: OptimizerOptions;
   schedule?: ScheduleOptions;
+  /** 1 unless told; with `maxSteps`, as many as those take. */
   epochs?: number;
+  /**
+   * Updates at most, in the middle of an epoch if need be: it is then measured and counted as at its end. Schedules count the
+   * steps that are really taken.
+   */
+  maxSteps?: number | undefined;
   batchSize?: number;
   /** Twice the batch size unless told. */
   evalBatchSize?: number;
@@ -241,6 +247,7 @@ export async function train(options: TrainOptions) {
     step,
     loader: head?.loader ?? prepared.loader,
     epochs: prepared.epochs,
+    maxSteps: options.maxSteps,
     accumulate: prepared.accumulate,
     seed: prepared.seed,
     schedule: prepared.schedule,
@@ -351,16 +358,20 @@ function bestRestorer(
 export const planFineTune = (options: TrainOptions, check = false): RunPlan =>
   prepare({ ...options, checkMemory: check }).plan;
 
+// Of a run that counts its steps.
+const MOST_EPOCHS = 1e6;
+
 /** Everything a training loop needs, checked and planned; for `fineTune` and what measures it. */
 export function prepare(options: TrainOptions) {
-  const { model, data, epochs = 1, batchSize = 32, accumulate = 1, clip = {}, seed = 0 } = options;
+  const { model, data, maxSteps, batchSize = 32, accumulate = 1, clip = {}, seed = 0 } = options;
+  const { epochs = maxSteps === undefined ? 1 : MOST_EPOCHS } = options;
   const {
     optimizer: optimizerOptions = { name: 'adamw', lr: 1e-3 } as OptimizerOptions,
     labelSmoothing = 0,
     precision = 'fp32',
   } = options;
   const scheduleOptions = options.schedule ?? ({ name: 'constant' } as const);
-  for (const [field, value] of Object.entries({ epochs, batchSize, accumulate }))
+  for (const [field, value] of Object.entries({ epochs, batchSize, accumulate, maxSteps: maxSteps ?? 1 }))
     if (!Number.isInteger(value) || value < (field === 'epochs' ? 0 : 1))
       throw new ArgumentError('OPTION_INVALID', `${field}: expected a whole number above 0, found ${value}`, { field });
   if (epochs === 0 && !options.init && !options.checkpoints?.resumeFrom)
@@ -391,7 +402,7 @@ export function prepare(options: TrainOptions) {
   const newEma = emaOptions && (() => new Ema(averaged, emaOptions));
   const groups = planGroups(named, rates, trainable.firstEpoch);
   const stepsPerEpoch = Math.ceil(loader.length / accumulate);
-  const steps = epochs * stepsPerEpoch;
+  const steps = Math.min(epochs * stepsPerEpoch, maxSteps ?? Number.POSITIVE_INFINITY);
   const schedule = makeSchedule(scheduleOptions, { lr: optimizerOptions.lr, totalSteps: steps, stepsPerEpoch });
   const evalBatch = (size: number): number => options.evalBatchSize ?? 2 * size;
   const evaluated = Math.max(data.validation?.length ?? 0, data.test?.length ?? 0);
@@ -461,7 +472,7 @@ export function prepare(options: TrainOptions) {
     zeroBatch,
     plan,
     preprocessing,
-    epochs,
+    epochs: Math.ceil(steps / stepsPerEpoch),
     accumulate,
     seed,
     evalBatchSize,

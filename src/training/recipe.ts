@@ -338,6 +338,8 @@ export const recipeSchema = z.strictObject({
   evalBatchSize: positiveInt.optional(),
   /** 0: nothing is trained; the weights of `init` are measured and saved as a model. */
   epochs: count.max(1e6),
+  /** Updates at most: training ends in the middle of an epoch if need be, measured as at its end. */
+  maxSteps: positiveInt.optional(),
   /** bf16: products and convolutions of training round their operands to bfloat16; weights and sums stay fp32. */
   precision: z.enum(precisions).default('fp32'),
   /**

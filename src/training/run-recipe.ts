@@ -365,7 +365,8 @@ function classificationOptions(data: RunData, init?: OpenedInit): FineTuneOption
   const given: Record<string, unknown> = { ...modelEntry(architecture.name).defaults, ...architecture };
   const positions = given.maxPositionEmbeddings ?? given.nPositions;
   const { optimizer, schedule, epochs, batchSize, evalBatchSize, accumulate, clip, labelSmoothing, precision } = recipe;
-  const { freeze, unfreeze, freezeBatchNorm, ema, lora, classWeights, sampler, mixup, cutmix, heads } = recipe;
+  const { freeze, unfreeze, freezeBatchNorm, ema, lora, classWeights, sampler, mixup, cutmix, heads, maxSteps } =
+    recipe;
   return {
     model: module,
     architecture,
@@ -376,6 +377,7 @@ function classificationOptions(data: RunData, init?: OpenedInit): FineTuneOption
     optimizer,
     schedule,
     epochs,
+    maxSteps,
     batchSize,
     evalBatchSize,
     accumulate,

@@ -16,6 +16,8 @@ export interface TrainLoop {
   readonly step: TrainStep;
   readonly loader: BatchSource;
   readonly epochs: number;
+  /** Updates at most: the epoch they end in is measured and noted as one that was read to its end. */
+  readonly maxSteps?: number | undefined;
   readonly accumulate: number;
   readonly seed: number;
   readonly schedule: LrSchedule;
@@ -35,9 +37,9 @@ export interface TrainLoop {
   readonly state?: TrainState;
 }
 
-/** Trains until the last epoch or an early stop. @throws RunStopped, NumericError, IoError. */
+/** Trains until the last epoch, the last step or an early stop. @throws RunStopped, NumericError, IoError. */
 export async function trainLoop(loop: TrainLoop): Promise<TrainState> {
-  const { loader, epochs, accumulate, listeners, checkpoints } = loop;
+  const { loader, epochs, maxSteps = Number.POSITIVE_INFINITY, accumulate, listeners, checkpoints } = loop;
   const state = loop.state ?? newState();
   const stepsPerEpoch = Math.ceil(loader.length / accumulate);
   const emit = async (event: TrainEvent): Promise<void> => {
@@ -64,12 +66,17 @@ export async function trainLoop(loop: TrainLoop): Promise<TrainState> {
     samples: loop.samples,
   });
 
-  while (state.epoch < epochs && !state.stoppedEarly) {
+  const open = (): boolean => state.step < maxSteps;
+  // A run that was stopped after its last step still has its epoch to measure.
+  while (state.epoch < epochs && !state.stoppedEarly && (open() || state.batch > 0)) {
     const epoch = state.epoch + 1;
+    const stepsBefore = state.step - Math.ceil(state.batch / accumulate);
+    const stepsNow = Math.min(stepsPerEpoch, maxSteps - stepsBefore);
     const news = loop.beforeEpoch?.(epoch);
     if (news !== undefined) await emit({ type: 'notice', text: news });
     const clock = new Clock();
-    for await (const batches of groups(loader.epoch(state.epoch, { startBatch: state.batch }), accumulate)) {
+    const batchesLeft = open() ? loader.epoch(state.epoch, { startBatch: state.batch }) : [];
+    for await (const batches of groups(batchesLeft, accumulate)) {
       const lr = loop.schedule(state.step);
       const loss = await loop.step.run(batches, { seed: loop.seed, step: state.step, microStep: state.microStep, lr });
       const size = batches.reduce((sum, batch) => sum + batch.size, 0);
@@ -84,7 +91,7 @@ export async function trainLoop(loop: TrainLoop): Promise<TrainState> {
         step: state.step,
         epoch,
         stepInEpoch: Math.ceil(state.batch / accumulate),
-        stepsPerEpoch,
+        stepsPerEpoch: stepsNow,
         loss,
         epochLoss: state.lossSum / state.lossCount,
         lr,
@@ -92,6 +99,7 @@ export async function trainLoop(loop: TrainLoop): Promise<TrainState> {
         secondsPerStep: clock.secondsPerStep,
       });
       if (stopping()) await stop();
+      if (!open()) break;
       // The one at the epoch's end is saved after validation.
       if (loop.everySteps > 0 && state.step % loop.everySteps === 0 && state.batch < loader.length) await save('steps');
     }
@@ -120,7 +128,10 @@ export async function trainLoop(loop: TrainLoop): Promise<TrainState> {
 }
 
 /** Batches in groups of `size`; the last may be smaller. */
-async function* groups(batches: AsyncIterable<LabelledBatch>, size: number): AsyncGenerator<LabelledBatch[]> {
+async function* groups(
+  batches: AsyncIterable<LabelledBatch> | Iterable<LabelledBatch>,
+  size: number,
+): AsyncGenerator<LabelledBatch[]> {
   let group: LabelledBatch[] = [];
   for await (const batch of batches) {
     group.push(batch);
