@@ -1,5 +1,5 @@
 /** Data that are read in order and not kept: files larger than memory. */
-import { ArgumentError } from '../base/errors.ts';
+import { ArgumentError, printable, UnsupportedError } from '../base/errors.ts';
 import { orderStream } from './random.ts';
 import type { Schema } from './schema.ts';
 
@@ -8,6 +8,17 @@ export interface IterableDataset<S> {
   readonly name: string;
   readonly schema: Schema;
   samples(): AsyncIterable<S>;
+}
+
+/** Refuses a stream where samples are read by their position. @throws UnsupportedError STREAM_UNSUPPORTED. */
+export function requireIndexed(dataset: { readonly name: string }, field: string, hint: string): void {
+  const { get, length } = dataset as { readonly get?: unknown; readonly length?: unknown };
+  if (typeof get === 'function' && Number.isInteger(length)) return;
+  throw new UnsupportedError(
+    'STREAM_UNSUPPORTED',
+    `${field}: ${printable(dataset.name)} is a stream, here samples are read by their position`,
+    { field, expected: 'a data set with length and get', got: 'a stream', hint },
+  );
 }
 
 /**

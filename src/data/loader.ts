@@ -7,6 +7,7 @@ import { ArgumentError, DataError, printable, UnsupportedError } from '../base/e
 import type { HostArray } from '../io/host-array.ts';
 import { type Dataset, describeSample, type ImageSample, idOf, type Sample } from './dataset.ts';
 import type { ImageSize, ImageU8 } from './image.ts';
+import { requireIndexed } from './iterable.ts';
 import { HostPipeline } from './pipeline.ts';
 import { batchCount, bucketedOrder, epochOrder, weightedOrder } from './sampler.ts';
 import { type Feature, fieldNames, type Label, reservedFields, type Schema } from './schema.ts';
@@ -89,6 +90,7 @@ export class DataLoader<S = ImageSample> {
     checkInteger('seed', seed, 0, Number.MAX_SAFE_INTEGER);
     checkInteger('prefetch', prefetch, 0, 1024);
     checkInteger('views', views, 1, 64);
+    requireIndexed(dataset, 'dataset', 'new StreamLoader(stream, { batchSize, text }) makes batches of a stream');
     if (dataset.length === 0)
       throw new DataError('DATASET_EMPTY', `${printable(dataset.name)} has no samples`, { expected: '>= 1', got: 0 });
     this.dataset = dataset;

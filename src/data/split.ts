@@ -2,6 +2,7 @@
 import { ArgumentError, printable } from '../base/errors.ts';
 import { Philox } from '../base/rng.ts';
 import { countLabels, type Dataset, featureHash, idOf, labelsOf, type Sample, subset } from './dataset.ts';
+import { requireIndexed } from './iterable.ts';
 import { streams } from './random.ts';
 import { classNames } from './schema.ts';
 
@@ -24,6 +25,7 @@ export async function splitIndices<P extends string>(
   parts: Readonly<Record<P, PartSize>>,
   { seed, stratify = 'label' }: SplitOptions,
 ): Promise<Record<P, Int32Array>> {
+  requireIndexed(dataset, 'dataset', 'split the file, or read it into memory: readTextDataset');
   const names = Object.keys(parts) as P[];
   const totals = partTotals(dataset.length, names, parts);
   const labels = stratify === false ? new Int32Array(dataset.length) : await labelsOf(dataset, stratify);

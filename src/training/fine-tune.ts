@@ -1,6 +1,6 @@
 /** Level two of the API: one call that trains a model on data and returns typed results. The command line is built on it. */
 import { ArgumentError, ConfigError, nearest, printable } from '../base/errors.ts';
-import { describeSchema, type TextCollateOptions, type Transform } from '../data/index.ts';
+import { describeSchema, requireIndexed, type TextCollateOptions, type Transform } from '../data/index.ts';
 import type { Json } from '../io/index.ts';
 import { type LoraOptions, type Module, resolveLora } from '../nn/index.ts';
 import { Ema, type EmaOptions } from '../optim/index.ts';
@@ -149,6 +149,7 @@ export interface FineTuneResult extends TrainResult {
 export async function fineTune(options: FineTuneOptions & { balance?: Balance }): Promise<FineTuneResult> {
   const start = performance.now();
   const { model, data, transforms, text, saveTo, architecture } = options;
+  refuseStreams(data);
   const init =
     options.init && !options.checkpoints?.resumeFrom
       ? await initialise(model, options.init, headsToLearn(options))
@@ -198,6 +199,14 @@ export async function fineTune(options: FineTuneOptions & { balance?: Balance })
     ...(init && { init }),
   };
   return { ...result, model: model.eval(), task, plan };
+}
+
+const STREAM_HINT =
+  'read it into memory (readTextDataset, imageFolder, imageArchive); a loop of your own takes a stream: new StreamLoader(...)';
+
+function refuseStreams(data: FineTuneOptions['data']): void {
+  for (const part of ['train', 'validation', 'test'] as const)
+    if (data[part]) requireIndexed(data[part], `data.${part}`, STREAM_HINT);
 }
 
 /** What a model came from, with the weights it started from; a resumed run's origin names them already. */
@@ -382,6 +391,7 @@ export function prepare(options: TrainOptions) {
     throw new ArgumentError('OPTION_INVALID', 'saveTo needs architecture: the name and options of the model', {
       field: 'architecture',
     });
+  refuseStreams(data);
   if (options.lora) adapt(model, options.lora, options.unfreeze);
   // The most that will train at once is what is planned.
   const trainable = new Trainable(model, options, Math.max(1, epochs));

@@ -80,6 +80,13 @@ export async function languageInputs(
   const pack = { tokenizer, length, style: masked ? 'bert' : 'gpt' } as const;
   const opened: { close?(): void }[] = [];
   const partOf = async (part: UnlabelledTexts): Promise<PretrainPart> => {
+    if (part.schema.features.text?.kind !== 'text')
+      throw new ArgumentError('TEXT_EXPECTED', `${name} learns from texts, ${part.name} has no feature "text"`, {
+        field: 'data',
+        expected: 'a feature "text"',
+        got: Object.keys(part.schema.features),
+        hint: 'plainTexts, unlabelledTexts or a set of texts',
+      });
     const rows = await packRows({ ...pack, ...packing, name: part.name, texts: () => strings(part) });
     opened.push(rows);
     return {

@@ -8,6 +8,7 @@ import {
   isRandom,
   type LabelledBatch,
   PatchMasking,
+  requireIndexed,
   type Transform,
   validateTransforms,
   withoutRandom,
@@ -82,6 +83,13 @@ export function pictureInputs(
         expected: optionsOf[name],
         got: value,
       });
+  for (const part of ['train', 'validation'] as const)
+    if (data[part])
+      requireIndexed(
+        data[part],
+        `data.${part}`,
+        'read pictures by position: pictures(folder), imageFolder, imageArchive',
+      );
   const { schema } = data.train;
   const { graph, modelSize, hostSize } = validateTransforms(transforms, schema);
   const size: PictureSize = [modelSize.channels, modelSize.height, modelSize.width];

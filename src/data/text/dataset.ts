@@ -118,7 +118,7 @@ export class InMemoryTextDataset implements Dataset<TextSample> {
   }
 }
 
-/** Characters in memory at most; beyond, `textStream` reads without keeping. */
+/** Characters in memory at most; beyond, a StreamLoader over `textStream` reads without keeping. */
 const MAX_CHARACTERS = 2 ** 30;
 
 /**
@@ -146,7 +146,7 @@ export async function readTextDataset(file: string, options: TextTableOptions = 
         file,
         line,
         expected: MAX_CHARACTERS,
-        hint: 'read it as a stream: textStream',
+        hint: 'learn from some of its rows; or write the loop yourself: new StreamLoader(textStream(file, { classes }), { batchSize, text })',
       });
   }
   if (texts.length === 0) throw new DataError('DATASET_EMPTY', `${printable(file)} has no rows`, { file, got: 0 });
@@ -171,7 +171,8 @@ export async function readTextDataset(file: string, options: TextTableOptions = 
 }
 
 /**
- * The same, row by row, for files larger than memory: nothing is kept. Needs `classes`. Several files are read in order.
+ * The same, row by row, for files larger than memory: nothing is kept. Needs `classes`. Several files are read in order. A
+ * `StreamLoader` makes batches of it, for a loop of your own; `fineTune` reads by position and refuses it.
  * @throws ArgumentError without classes; while iterating what `readTextDataset` throws.
  */
 export function textStream(
@@ -217,7 +218,7 @@ export const plainTexts = (texts: readonly string[], name = 'texts'): Dataset<{ 
   },
 });
 
-/** Texts without labels as a stream, for pretraining: read anew for every epoch, never kept. */
+/** Texts without labels as a stream, for `pretrain`: read anew for every pass, never kept. */
 export const unlabelledTexts = (
   files: string | readonly string[],
   options: Parameters<typeof readTexts>[1] = {},
