@@ -123,14 +123,15 @@ async function searchAll(
   }
 }
 
-const named = ({ classes }: FeatureTable, { label, ...rest }: Neighbour) => ({
+const named = ({ classes, names }: FeatureTable, { label, ...rest }: Neighbour) => ({
   ...rest,
+  ...(names && { name: names[rest.row] as string }),
   label: label === undefined ? undefined : (classes?.[label] ?? String(label)),
 });
 
 function neighbourText(table: FeatureTable, neighbour: Neighbour): string {
-  const { id, score, label } = named(table, neighbour);
-  return `${id}  ${score.toFixed(4)}${label === undefined ? '' : `  ${label}`}`;
+  const { id, score, label, name } = named(table, neighbour);
+  return [id, score.toFixed(4), label, name].filter((part) => part !== undefined).join('  ');
 }
 
 export interface ProjectCommandOptions extends CommonOptions {

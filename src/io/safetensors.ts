@@ -10,6 +10,7 @@ import { MAX_ELEMENTS, sizeOf } from '../base/shape.ts';
 import { type WrittenFile, writeFileAtomic } from './atomic.ts';
 import { type ByteSource, malformed, withSource } from './byte-source.ts';
 import { allocate } from './failure.ts';
+import { fileKind } from './file-kind.ts';
 import { bytesOf, checkHostArray, type HostArray } from './host-array.ts';
 import { decodeUtf8, parseJson } from './json.ts';
 import { convert, isStored, type StoredDType, stored, storedNameOf } from './stored-dtype.ts';
@@ -143,6 +144,15 @@ function checkName(name: string, path: string): void {
     });
 }
 
+/** A page of a server or a pointer to the file says more than its first eight bytes as a number. */
+async function refuseOther(source: ByteSource): Promise<void> {
+  const kind = fileKind(await source.read(0, Math.min(512, source.size)));
+  if (kind === undefined) return;
+  malformed(source.path, 'SAFETENSORS_HEADER_SIZE', 0, 'a safetensors file', kind, {
+    hint: 'download the file again',
+  });
+}
+
 interface ReadHeader {
   header: SafetensorsHeader;
   raw: Uint8Array;
@@ -154,6 +164,7 @@ async function readHeader(source: ByteSource): Promise<ReadHeader> {
   if (size < 8) fail(path, 'SAFETENSORS_TRUNCATED', size, 'at least 8 bytes', `${size}`);
   const prefix = await source.read(0, 8);
   const claimed = Buffer.from(prefix.buffer).readBigUInt64LE(0);
+  if (claimed > BigInt(limits.headerBytes)) await refuseOther(source);
   if (claimed > BigInt(limits.headerBytes))
     fail(path, 'SAFETENSORS_HEADER_SIZE', 0, `a header of at most ${limits.headerBytes} bytes`, `${claimed}`);
   const length = Number(claimed);

@@ -4,6 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { DataError, IoError, printable, UnsupportedError } from '../base/errors.ts';
 import { type ByteSource, withSource } from './byte-source.ts';
 import { ioError } from './failure.ts';
+import { fileKind } from './file-kind.ts';
 import type { HostArray } from './host-array.ts';
 import { hubWeights } from './hub.ts';
 import { readJson } from './json.ts';
@@ -101,17 +102,10 @@ export function detectFormat(path: string): Promise<WeightFormat> {
     if (head.length >= 9 && head[8] === 0x7b && head.readBigUInt64LE(0) < 2n ** 40n) return 'safetensors';
     if (head[0] === 0x80 && (head[1] as number) <= 5) return 'torch';
     if (/^\s*\{/.test(text)) return 'index';
-    const known = (
-      [
-        [/^\x89HDF\r\n/, 'a Keras HDF5 file'],
-        [/^GGUF/, 'a GGUF file'],
-        [/^\s*<(!doctype|html|\?xml)/i, 'an HTML page, not weights'],
-        [/^version https:\/\/git-lfs/, 'a Git LFS pointer, not the file it points to'],
-        [/^ustar/, 'a tar archive'],
-      ] as const
-    ).find(([pattern]) => pattern.test(text));
-    const tar = text.slice(257, 262) === 'ustar' ? 'a tar archive (PyTorch before 0.1.10)' : undefined;
-    const what = tar ?? known?.[1] ?? (source.size === 0 ? 'an empty file' : 'no format of weights known here');
+    const kind = fileKind(head);
+    // Its own reader says what is wrong with the length of the header.
+    if (!kind && /^[^]{8}\{["}\s]/.test(text)) return 'safetensors';
+    const what = source.size === 0 ? 'an empty file' : (kind ?? 'no format of weights known here');
     const details = {
       file: path,
       offset: 0,
