@@ -302,7 +302,10 @@ function readHead(response: Response, url: URL, name: string, text: string): Hea
     });
   const size = header('x-linked-size') ?? (response.status < 300 ? header('content-length') : null);
   const bytes = size !== null && /^\d{1,15}$/.test(size) ? Number(size) : undefined;
-  return { url: url.href, commit, etag, bytes };
+  // A branch may have moved when the file is asked for: its commit is what the etag belongs to.
+  const branch = `/resolve/${encodeURIComponent(parseHubName(text).revision)}/`;
+  const at = new URL(url.pathname.replace(branch, `/resolve/${commit}/`), url);
+  return { url: at.href, commit, etag, bytes };
 }
 
 const gitHash = (bytes: Uint8Array): string =>

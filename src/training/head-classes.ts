@@ -42,15 +42,22 @@ export const headsToLearn = ({ task, data, inputs }: TrainOptions): readonly Nam
  * @throws DataError MODEL_CONFIG, JSON_INVALID; IoError.
  */
 export async function headsOfWeights(path: string): Promise<readonly NamedHead[] | undefined> {
+  const { config, file } = (await configOfWeights(path)) ?? {};
+  if (!config || file === undefined) return undefined;
+  if (config.model_type === 'cambium') return config.pretraining === undefined ? parseHeads(config, file) : undefined;
+  const names = labelsOf(config as ConfigJson, file);
+  return names && !isNumbered(names) ? [{ field: 'label', names }] : undefined;
+}
+
+/** The config.json of a folder of weights, or of the folder a file of weights is in by its usual name. @throws DataError JSON_INVALID; IoError. */
+export async function configOfWeights(
+  path: string,
+): Promise<{ readonly config: Readonly<Record<string, Json>>; readonly file: string } | undefined> {
   const isFile = (weightFileNames as readonly string[]).includes(basename(path));
   const file = join(isFile ? dirname(path) : path, 'config.json');
   if (!(await exists(file))) return undefined;
   const config = await readJson(file);
-  if (typeof config !== 'object' || config === null || Array.isArray(config)) return undefined;
-  if (config.model_type === 'cambium')
-    return config.pretraining === undefined ? parseHeads(config as Record<string, Json>, file) : undefined;
-  const names = labelsOf(config as ConfigJson, file);
-  return names && !isNumbered(names) ? [{ field: 'label', names }] : undefined;
+  return typeof config === 'object' && config !== null && !Array.isArray(config) ? { config, file } : undefined;
 }
 
 /** transformers' names for classes nobody named. */

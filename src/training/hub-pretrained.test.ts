@@ -6,9 +6,13 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type HostArray, readSafetensors, sha256, writeSafetensors } from '../io/index.ts';
+import { BertForSequenceClassification, bertOptions } from '../models/index.ts';
+import { initialise } from './init.ts';
+import { type OpenedInit, openInit, reopenInit } from './init-source.ts';
 import { fromPretrained } from './pretrained.ts';
+import { parseRecipe } from './recipe-parse.ts';
 
 const golden = fileURLToPath(new URL('../../test/golden/pretrained/', import.meta.url));
 const read = (name: string): Buffer => readFileSync(join(golden, name));
@@ -169,6 +173,51 @@ test.each([
   // What was broken is asked for again, and then it is whole.
   fault = 'none';
   expect((await load('hf:org/bert')).report.missing).toEqual([]);
+});
+
+describe('init of a recipe', () => {
+  const recipe = (weights: string) =>
+    parseRecipe({
+      name: 'reviews',
+      data: { name: 'phrases', validation: 40, phrases: { train: 200, test: 40 } },
+      init: { weights },
+      model: { name: 'bert' },
+      optimizer: { name: 'adamw', lr: 1e-3 },
+      batchSize: 20,
+      epochs: 1,
+    });
+  const open = async (weights: string): Promise<OpenedInit> => (await openInit(recipe(weights))) as OpenedInit;
+
+  test('a model brings config and tokenizer from the hub as its folder on disk does', async () => {
+    const [far, near] = [await open('hf:org/bert@main'), await open(join(golden, 'bert'))];
+    expect(far.recipe).toEqual({ ...near.recipe, init: far.recipe.init });
+    expect(far.recipe.model).toMatchObject({ hiddenSize: 8, numHiddenLayers: 1 });
+    expect(far.tokenizer?.json).toEqual(near.tokenizer?.json);
+    expect(far.init.lineage).toEqual({ ...near.init.lineage, weights: 'hf:org/bert@main', commit: commit('a') });
+    vi.stubEnv('HF_HUB_OFFLINE', '1');
+    expect((await open('hf:org/bert')).init.lineage.sha256).toBe(near.init.lineage.sha256);
+  });
+
+  test('a branch that moves under way names the commit that is loaded, and resuming stays with it', async () => {
+    fault = 'moves';
+    const { init } = await open('hf:org/bert');
+    expect(init.lineage).toMatchObject({ commit: commit('a'), sha256: sha256(read('bert/model.safetensors')) });
+    const { report } = await load(init.weights);
+    expect(report.missing).toEqual([]);
+    const again = await reopenInit(recipe('hf:org/bert'), dir, init.lineage);
+    expect(again.init).toMatchObject({ weights: init.weights, lineage: init.lineage });
+    // Called without a recipe too.
+    (repos['org/bert'] as { main: string }).main = commit('a');
+    const model = new BertForSequenceClassification({
+      ...bertOptions(JSON.parse(read('bert/config.json').toString()), 'config.json'),
+      numClasses: 3,
+    });
+    const { lineage, heads } = await initialise(model, { weights: 'hf:org/bert' }, [
+      { field: 'label', names: ['good', 'bad', 'none'] },
+    ]);
+    expect(lineage).toMatchObject({ weights: 'hf:org/bert', commit: commit('a'), sha256: init.lineage.sha256 });
+    expect(heads).toMatchObject([{ how: 'reordered' }]);
+  });
 });
 
 test('no such repository, no weights in it, a shard that is missing', async () => {

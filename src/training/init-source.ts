@@ -1,6 +1,6 @@
 /** From a recipe's `init` to weights on disk and what comes along with them: model options, transforms, tokenizer. */
 import { isAbsolute, join, resolve } from 'node:path';
-import { ConfigError, DataError, IoError, printable } from '../base/errors.ts';
+import { ConfigError, DataError, IoError, NetworkError, printable } from '../base/errors.ts';
 import {
   loadTokenizer,
   parseTransforms,
@@ -8,9 +8,9 @@ import {
   type TextCollateOptions,
   type Tokenizer,
 } from '../data/index.ts';
-import { exists, type Json, makeDirectory, readJson, writeJson } from '../io/index.ts';
+import { exists, type Json, makeDirectory, parseHubName, readJson, writeJson } from '../io/index.ts';
 import { bertOptions, type ConfigJson } from '../models/index.ts';
-import { type InitOptions, type InitReport, lineageOf, type WeightsLineage, weightsPath } from './init.ts';
+import { type InitOptions, type InitReport, lineageOf, locateWeights, type WeightsLineage } from './init.ts';
 import type { Recipe } from './recipe.ts';
 import { builtinRecipes } from './recipes.ts';
 import { isTextData } from './text-source.ts';
@@ -39,8 +39,9 @@ export interface OpenedInit {
  */
 export async function openInit(recipe: Recipe, dataDir?: string): Promise<OpenedInit | undefined> {
   if (!recipe.init) return undefined;
-  const path = await weightsPath(await findWeights(recipe.init.weights, dataDir ?? recipe.data.dir));
-  const lineage = { ...(await lineageOf(path)), weights: recipe.init.weights };
+  const located = await locateWeights(await findWeights(recipe.init.weights, dataDir ?? recipe.data.dir));
+  const { path } = located;
+  const lineage = await lineageOf(recipe.init.weights, located);
   const companions = await companionsOf(path, recipe);
   return {
     recipe: withCompanions(recipe, companions),
@@ -90,7 +91,7 @@ const ofTheData = new Set([
 
 async function companionsOf(path: string, recipe: Recipe): Promise<Companions> {
   const file = join(path, 'config.json');
-  if (path.startsWith('hf:') || !(await exists(file))) return {};
+  if (!(await exists(file))) return {};
   const config = await readJson(file);
   const model = field(config, 'model');
   const type = field(config, 'model_type');
@@ -191,12 +192,16 @@ export async function reopenInit(
     isTextData(recipe) && recipe.tokenizer === undefined && (await exists(join(kept, 'tokenizer.json')))
       ? await loadTokenizer(kept)
       : undefined;
+  // A branch may have moved since.
+  const isPinned = lineage.commit !== undefined && init.weights.startsWith('hf:');
+  const weights = !isPinned ? init.weights : `hf:${parseHubName(init.weights).repo}@${lineage.commit}`;
   let now: OpenedInit | undefined;
   try {
-    now = await openInit(recipe, dataDir);
+    now = await openInit({ ...recipe, init: { ...init, weights } }, dataDir);
   } catch (error) {
-    // Checkpoints hold everything: the weights may be gone.
-    if (!(error instanceof IoError) || error.code !== 'WEIGHTS_NOT_FOUND') throw error;
+    // Checkpoints hold everything: the weights may be gone, or out of reach.
+    const gone = error instanceof IoError && error.code === 'WEIGHTS_NOT_FOUND';
+    if (!gone && !(error instanceof NetworkError)) throw error;
   }
   if (now && now.init.lineage.sha256 !== lineage.sha256)
     throw new ConfigError('RESUME_CHANGED', `init.weights: ${printable(init.weights)} changed since the run began`, {

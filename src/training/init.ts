@@ -1,10 +1,11 @@
 /** Starting from pretrained weights: which tensors must fit, which may be new, and a record of what was loaded. */
 import { basename, join } from 'node:path';
 import { DataError, UnsupportedError } from '../base/errors.ts';
-import { exists, hashFile, sha256, weightFiles } from '../io/index.ts';
+import { exists, hashFile, hubSnapshot, type Json, sha256, weightFileNames, weightFiles } from '../io/index.ts';
 import { isOfHead, type ModelStructure, mayBeNew, PRETRAINING, structureOf } from '../models/index.ts';
 import { formatReport, type InputChannels, isLora, loadWeights, type Module, type WeightsReport } from '../nn/index.ts';
 import {
+  configOfWeights,
   type HeadOutcome,
   type HeadPlan,
   headsOfWeights,
@@ -40,6 +41,12 @@ export interface WeightsLineage {
   readonly files: readonly { readonly name: string; readonly bytes: number; readonly sha256: string }[];
   /** Of the file, or of the list of shards. */
   readonly sha256: string;
+  /** Of weights from the hub: what the branch was when they were loaded. */
+  readonly commit?: string;
+  /** Of weights a run of ours made: the name of its recipe. */
+  readonly recipe?: string;
+  /** What that run had started from itself, and so on; at most eight of them. */
+  readonly parent?: WeightsLineage;
 }
 
 export interface InitReport {
@@ -68,8 +75,9 @@ export async function initialise(
   wanted: readonly NamedHead[] = [],
 ): Promise<InitReport> {
   const { head = 'auto', channels = 'auto', strict = true } = options;
-  const path = await weightsPath(options.weights);
-  const lineage = options.lineage ?? (await lineageOf(options.weights));
+  const located = await locateWeights(options.weights);
+  const { path } = located;
+  const lineage = options.lineage ?? (await lineageOf(options.weights, located));
   const structure = structureIfAny(model);
   const { otherHeads, head: layer } = structure;
   const plan: HeadPlan | undefined =
@@ -160,14 +168,75 @@ export async function weightsPath(path: string): Promise<string> {
   return !path.startsWith('hf:') && (await exists(join(model, 'config.json'))) ? model : path;
 }
 
-/** Names, sizes and hashes of the files behind a path. @throws IoError, DataError, NetworkError. */
-export async function lineageOf(weights: string): Promise<WeightsLineage> {
+/** Files a folder of weights on the hub may have besides them: what it brings on disk. */
+const companionFiles = [
+  ...['config.json', 'preprocessor_config.json'],
+  ...['tokenizer.json', 'vocab.txt', 'vocab.json', 'merges.txt', 'tokenizer_config.json', 'special_tokens_map.json'],
+];
+
+export interface LocatedWeights {
+  /** A file or folder on disk. */
+  readonly path: string;
+  readonly commit?: string;
+}
+
+/** Where weights are on disk, fetched with their companions where they are on the hub: a branch is asked for once. @throws IoError, NetworkError. */
+export async function locateWeights(weights: string): Promise<LocatedWeights> {
+  if (!weights.startsWith('hf:')) return { path: await weightsPath(weights) };
+  const { folder, commit } = await hubSnapshot(weights, { weights: weightFileNames, companions: companionFiles });
+  return { path: folder, commit };
+}
+
+/** Names, sizes and hashes of the files, and where they came from themselves. @throws IoError, DataError. */
+export async function lineageOf(weights: string, { path, commit }: LocatedWeights): Promise<WeightsLineage> {
   const files: WeightsLineage['files'][number][] = [];
-  for (const file of await weightFiles(await weightsPath(weights))) {
+  for (const file of await weightFiles(path)) {
     const { bytes, sha256: digest } = await hashFile(file);
     files.push({ name: basename(file), bytes, sha256: digest });
   }
   const [only] = files;
   const all = files.map(({ name, sha256: digest }) => `${digest}  ${name}\n`).join('');
-  return { weights, files, sha256: files.length === 1 && only ? only.sha256 : sha256(Buffer.from(all)) };
+  return {
+    weights,
+    files,
+    sha256: files.length === 1 && only ? only.sha256 : sha256(Buffer.from(all)),
+    ...(commit !== undefined && { commit }),
+    ...(await ancestry(path)),
+  };
 }
+
+const GENERATIONS = 8;
+
+/** What config.json says of the run that made the weights. */
+async function ancestry(path: string): Promise<Pick<WeightsLineage, 'recipe' | 'parent'>> {
+  const { config } = (await configOfWeights(path)) ?? {};
+  if (config?.model_type !== 'cambium') return {};
+  const origin = object(config.origin);
+  const recipe = object(origin?.recipe)?.name;
+  const parent = parseLineage(origin?.init, GENERATIONS);
+  return { ...(typeof recipe === 'string' && { recipe }), ...(parent && { parent }) };
+}
+
+/** It is a record for people: what does not look like one is left out. */
+function parseLineage(json: Json | undefined, generations: number): WeightsLineage | undefined {
+  const { weights, sha256: digest, files, commit, recipe, parent: older } = object(json) ?? {};
+  if (generations === 0 || typeof weights !== 'string' || typeof digest !== 'string' || !Array.isArray(files))
+    return undefined;
+  const parent = parseLineage(older, generations - 1);
+  return {
+    weights,
+    files: files.flatMap((file) => {
+      const { name, bytes, sha256: its } = object(file) ?? {};
+      return typeof name === 'string' && typeof bytes === 'number' && typeof its === 'string'
+        ? [{ name, bytes, sha256: its }]
+        : [];
+    }),
+    sha256: digest,
+    ...(typeof commit === 'string' && { commit }),
+    ...(typeof recipe === 'string' && { recipe }),
+    ...(parent && { parent }),
+  };
+}
+
+const object = (json: Json | undefined): { readonly [key: string]: Json } | undefined =>
+  typeof json === 'object' && json !== null && !Array.isArray(json) ? json : undefined;

@@ -21,6 +21,7 @@ import {
   type RecipeInput,
   resumeRun,
   runRecipe,
+  type WeightsLineage,
 } from '../../src/training/index.ts';
 import { mlp, options, weightsOf } from './tiny.ts';
 
@@ -312,6 +313,22 @@ describe('a recipe', () => {
     const { result } = await runRecipe(input, { out });
     expect(result.init?.new).toEqual([]);
     expect(await loadModelFolder(join(out, 'model'))).toMatchObject({ transforms, model: { name: 'mlp', hidden: 16 } });
+
+    // What it came from can be read from the last of a chain alone.
+    const last = parseRecipe({ ...plain, epochs: 0, init: { weights: out } });
+    const { run } = await runRecipe(last, { out: join(dir, 'run-3') });
+    const { init } = (await loadModelFolder(join(run, 'model'))).origin as unknown as { init: WeightsLineage };
+    expect(init).toMatchObject({
+      weights: out,
+      recipe: 'tuned',
+      sha256: result.weightsHash,
+      parent: {
+        weights: join(dir, 'run-1'),
+        recipe: 'tuned',
+        parent: { weights: 'sub/pre.safetensors', sha256: sha256(await readFile(join(dir, 'seven.safetensors'))) },
+      },
+    });
+    expect(init.parent?.parent?.parent).toBeUndefined();
   });
 });
 
