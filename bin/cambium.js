@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // The command line's entry: starts the compiled CLI, or says how to make it.
-const [major] = process.versions.node.split('.').map(Number);
-if (major < 20) {
-  process.stderr.write(`cambium: needs Node 20 or newer, this is ${process.versions.node}\n`);
+const [major, minor] = process.versions.node.split('.').map(Number);
+if (major < 20 || (major === 20 && minor < 19)) {
+  process.stderr.write(`cambium: needs Node 20.19 or newer, this is ${process.versions.node}\n`);
   process.exit(2);
 }
 try {

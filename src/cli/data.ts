@@ -15,7 +15,8 @@ import {
   textSetNames,
 } from '../data/index.ts';
 import { exists, writeJson } from '../io/index.ts';
-import { type Images, isArchive, mnistOrDigits } from '../training/data-source.ts';
+import { type Images, isArchive } from '../training/data-source.ts';
+import { mnistOrDigits } from '../training/digits-source.ts';
 import type { CommonOptions, TableFlags } from './options.ts';
 import { note, print, printJson } from './output.ts';
 import { placeIn, textParts } from './text.ts';

@@ -3,7 +3,7 @@ import { dataHashes } from '../training/data-source.ts';
 import { evaluate } from '../training/evaluate.ts';
 import { openPart, type PartRequest } from '../training/model-data.ts';
 import { findModelFolder, loadModelFolder } from '../training/model-folder.ts';
-import { measuresText, percent } from '../training/progress.ts';
+import { headline, percent } from '../training/progress.ts';
 import { makeReport } from '../training/run-report.ts';
 import type { PartOptions } from './options.ts';
 import { note, print, printJson } from './output.ts';
@@ -52,6 +52,6 @@ export async function evaluateCommand(dir: string, options: EvaluateCommandOptio
       dataHash: report.json.data,
     });
   await print(report.text);
-  const found = accuracy === undefined ? measuresText(measures) : `accuracy ${percent(accuracy)}`;
+  const found = accuracy === undefined ? headline(measures) : `accuracy ${percent(accuracy)}`;
   await note(`${part.name}: ${found} of ${n}${split === 'test' ? '' : ` (${split})`}`);
 }

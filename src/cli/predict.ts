@@ -1,4 +1,5 @@
 /** `cambium predict`: pictures of any size and mode to labels with probabilities, through the preprocessing of training. */
+import { extname } from 'node:path';
 import { ConfigError, DataError, printable } from '../base/errors.ts';
 import {
   DataLoader,
@@ -6,6 +7,7 @@ import {
   fitImage,
   type ImageU8,
   InMemoryImageDataset,
+  pictureExtensions,
   readTextSamples,
   withoutRandom,
 } from '../data/index.ts';
@@ -21,7 +23,7 @@ import type { CommonOptions, TableFlags } from './options.ts';
 import { asCambiumError, note, print, printJson } from './output.ts';
 import { tableOptionsOf } from './table-options.ts';
 import { predictTagsCommand } from './tags.ts';
-import { predictTexts } from './text.ts';
+import { isTable, predictTexts } from './text.ts';
 
 export interface PredictCommandOptions extends CommonOptions, Omit<TableFlags, 'labelColumn'> {
   top?: number;
@@ -41,6 +43,7 @@ export async function predictCommand(
       hint: 'text' in loaded ? "give --text 'some words', or files" : 'give pictures',
     });
   if ('text' in loaded && tagsWords(loaded)) return predictTagsCommand(loaded, files, options);
+  refuseOthers(files, 'text' in loaded, options.format !== undefined);
   if ('text' in loaded) return predictTextCommand(loaded, files, options);
   if (options.text.length > 0)
     throw new ConfigError('OPTION_INVALID', '--text: this model reads pictures', { field: '--text' });
@@ -58,6 +61,26 @@ export async function predictCommand(
       if (json) await printJson({ file, error: { code: failure.code, message: failure.message } });
     }
   }
+}
+
+/** A file whose name says that the model cannot read it. */
+function refuseOthers(files: readonly string[], readsTexts: boolean, formatTold: boolean): void {
+  const wrong = (file: string): boolean =>
+    readsTexts ? !formatTold && !isTable(file) : isTable(file) && !pictureExtensions.has(extname(file).toLowerCase());
+  const file = files.find(wrong);
+  if (file === undefined) return;
+  throw new ConfigError(
+    'MODEL_INPUT',
+    `this model reads ${readsTexts ? 'texts' : 'pictures'}: ${printable(file)} is none`,
+    {
+      field: 'file',
+      file,
+      got: file,
+      hint: readsTexts
+        ? "give --text 'some words', a .txt, or a .csv, .tsv, .jsonl or .parquet file; another ending needs --format"
+        : `give a picture: ${[...pictureExtensions].join(' ')}`,
+    },
+  );
 }
 
 /** Texts given by hand, then those of the files. */

@@ -1,6 +1,6 @@
 /** `cambium train` and `cambium resume`: a recipe or a run folder in, progress on stderr, the report (or events) on stdout. */
 import type { Listener } from '../training/events.ts';
-import { duration, measuresText, terminalProgress } from '../training/progress.ts';
+import { duration, headline, terminalProgress } from '../training/progress.ts';
 import { loadRecipe } from '../training/recipe-file.ts';
 import { type RunOutcome, resumeRun, runRecipe } from '../training/run-recipe.ts';
 import type { RecipeOptions } from './options.ts';
@@ -41,6 +41,6 @@ async function report({ result, run, reportText }: RunOutcome, json: boolean): P
   if (reportText) await print(`\n${reportText}`);
   const { best, seconds } = result;
   if (best) await note(`best epoch ${best.epoch} of ${result.epochs}; ${duration(seconds)} in all`);
-  if (result.validation) await note(`validation ${measuresText(result.validation)}`);
+  if (result.validation) await note(`validation ${headline(result.validation)}`);
   await note(`saved: ${result.modelDir ?? run} (reloaded and compared)`);
 }

@@ -12,6 +12,9 @@ export interface DecodeOptions {
   maxBytes?: number;
 }
 
+// What else the library reads (SVG, PDF ...) is drawn, not decoded: it may refer to other files.
+const formats: ReadonlySet<string | undefined> = new Set(['jpeg', 'png', 'webp', 'gif', 'tiff', 'heif']);
+
 /**
  * A picture file, upright (camera orientation applied); of an animation the first frame.
  * @throws DataError IMAGE_INVALID when it is not a picture or is damaged, IMAGE_TOO_LARGE; IoError.
@@ -32,7 +35,8 @@ export async function decodeImage(
   try {
     if (bytes.length === 0) return notAnImage(file, 'an empty file');
     const input = sharp(bytes, { limitInputPixels: maxPixels, failOn: 'error', autoOrient: true });
-    const { width = 0, height = 0 } = await input.metadata();
+    const { width = 0, height = 0, format } = await input.metadata();
+    if (!formats.has(format)) return notAnImage(file, `a picture of kind ${format}`);
     if (width * height > maxPixels) return tooLarge(file, maxPixels, `${width}x${height}`);
     const upright = input.flatten({ background: '#ffffff' });
     const coloured = channels === 1 ? upright.toColourspace('b-w') : upright.toColourspace('srgb');

@@ -7,7 +7,12 @@ export * from './datasets/digit-attributes.ts';
 export * from './datasets/digits.ts';
 export * from './datasets/entities.ts';
 export * from './datasets/image-archive.ts';
-export { type ImageFolderDataset, type ImageFolderOptions, imageFolder } from './datasets/image-folder.ts';
+export {
+  type ImageFolderDataset,
+  type ImageFolderOptions,
+  imageFolder,
+  pictureExtensions,
+} from './datasets/image-folder.ts';
 export * from './datasets/mnist.ts';
 export * from './datasets/phrases.ts';
 export * from './datasets/pictures.ts';

@@ -163,5 +163,5 @@ export function describeSchema({ features, labels }: Schema): string {
     const what = { class: 'classes', classes: 'labels', tags: 'tags', numbers: 'numbers' }[l.kind];
     return `${name} (${l.names.length} ${what})`;
   });
-  return `${left.join(', ')} -> ${right.join(', ')}`;
+  return right.length === 0 ? left.join(', ') : `${left.join(', ')} -> ${right.join(', ')}`;
 }

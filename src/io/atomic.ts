@@ -8,7 +8,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { type FileHandle, open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { IoError, printable } from '../base/errors.ts';
-import { errnoOf, ioError } from './failure.ts';
+import { errnoOf, ioError, openRegular } from './failure.ts';
 
 /** Content to write. Chunks are consumed in order and not kept; they must not change until the promise resolves. */
 export type FileContent = string | Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
@@ -188,7 +188,7 @@ export function isAlive(pid: number): boolean {
 /** Size and sha256 of a file, read in pieces. */
 export async function hashFile(path: string): Promise<WrittenFile> {
   try {
-    const handle = await open(path, 'r');
+    const { handle } = await openRegular(path);
     try {
       const hash = createHash('sha256');
       const buffer = new Uint8Array(2 ** 20);

@@ -1,7 +1,6 @@
 /** Bytes at any position, of a file or of memory: what the weight parsers read from. */
-import { open } from 'node:fs/promises';
 import { DataError, escapeControls, printable } from '../base/errors.ts';
-import { ioError, readExactly } from './failure.ts';
+import { ioError, openRegular, readExactly } from './failure.ts';
 
 export interface ByteSource {
   /** The path, for errors. */
@@ -34,16 +33,14 @@ export function memorySource(bytes: Uint8Array, path = 'memory'): ByteSource {
 /** Runs `body` with a regular file opened for reading. Nothing is read but what is asked for. @throws IoError. */
 export async function withSource<T>(path: string, body: (source: ByteSource) => Promise<T>): Promise<T> {
   try {
-    const handle = await open(path, 'r');
+    const { handle, size } = await openRegular(path);
     try {
-      const stat = await handle.stat();
-      if (!stat.isFile()) throw Object.assign(new Error('not a file'), { code: 'EISDIR' });
       return await body({
         path,
-        size: stat.size,
+        size,
         async read(offset, length, into) {
           // Before the allocation: a length that a file claims must lie within it.
-          if (offset + length > stat.size) await readExactly(handle, path, stat.size, 1);
+          if (offset + length > size) await readExactly(handle, path, size, 1);
           return (await readExactly(handle, path, offset, length, into)) as Uint8Array<ArrayBuffer>;
         },
       });

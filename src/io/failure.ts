@@ -1,4 +1,5 @@
 /** Turns errors of the operating system into typed ones, and reads files with a size budget. */
+import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { CambiumError, DataError, type ErrorDetails, IoError, MemoryError, printable } from '../base/errors.ts';
 
@@ -46,24 +47,43 @@ export function allocate<T>(make: () => T, bytes: number, what: string): T {
 }
 
 /**
+ * A file opened for reading, and its size. Devices and pipes, which never end or never answer, are refused before a byte is read.
+ * @throws IoError NOT_A_FILE, IS_A_DIRECTORY and those of the system.
+ */
+export async function openRegular(path: string): Promise<{ handle: Handle; size: number }> {
+  // Opening a pipe without this waits for a writer; of regular files it changes nothing.
+  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const stat = await handle.stat();
+    if (stat.isDirectory()) throw Object.assign(new Error('is a directory'), { code: 'EISDIR' });
+    if (!stat.isFile())
+      throw new IoError('NOT_A_FILE', `cannot read ${printable(path)}: not a regular file`, {
+        file: path,
+        expected: 'a regular file',
+        hint: 'write its content to a file first',
+      });
+    return { handle, size: stat.size };
+  } catch (cause) {
+    await handle.close();
+    throw cause;
+  }
+}
+
+/**
  * A whole regular file. Its size is checked against `maxBytes` before anything is allocated.
  * @throws IoError when it cannot be read, DataError FILE_TOO_LARGE.
  */
 export async function readFileBytes(path: string, { maxBytes = 2 ** 31 } = {}): Promise<Uint8Array> {
   try {
-    const handle = await open(path, 'r');
+    const { handle, size } = await openRegular(path);
     try {
-      const stat = await handle.stat();
-      if (stat.isDirectory()) throw Object.assign(new Error('is a directory'), { code: 'EISDIR' });
-      if (!stat.isFile())
-        throw new IoError('NOT_A_FILE', `cannot read ${printable(path)}: not a regular file`, { file: path });
-      if (stat.size > maxBytes)
+      if (size > maxBytes)
         throw new DataError(
           'FILE_TOO_LARGE',
-          `${printable(path)} has ${stat.size} bytes, more than the ${maxBytes} allowed`,
-          { file: path, offset: maxBytes, expected: `<= ${maxBytes}`, got: stat.size },
+          `${printable(path)} has ${size} bytes, more than the ${maxBytes} allowed`,
+          { file: path, offset: maxBytes, expected: `<= ${maxBytes}`, got: size },
         );
-      return await readExactly(handle, path, 0, stat.size);
+      return await readExactly(handle, path, 0, size);
     } finally {
       await handle.close();
     }

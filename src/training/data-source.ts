@@ -1,13 +1,11 @@
 /** From a recipe's `data` to the three parts of a run: finds the set, splits it, caps it, and names it by its hash. */
-import { connect } from 'node:net';
 import { join } from 'node:path';
-import { ConfigError, NetworkError, printable } from '../base/errors.ts';
+import { ConfigError, DataError, IoError, printable } from '../base/errors.ts';
 import {
   classNames,
   contentHash,
   type Dataset,
   digitAttributes,
-  digits,
   findDuplicates,
   fitImage,
   type ImageArchiveDataset,
@@ -16,8 +14,6 @@ import {
   imageArchive,
   imageClassSchema,
   imageFolder,
-  loadMnist,
-  mnistFiles,
   pictures,
   splitDataset,
   subset,
@@ -25,9 +21,10 @@ import {
   type TextSample,
   take,
 } from '../data/index.ts';
-import { cacheDir, exists } from '../io/index.ts';
+import { exists } from '../io/index.ts';
 import type { HeadOptions } from '../tasks/index.ts';
 import { loadCorpora } from './corpus-source.ts';
+import { drawnDigits, mnistOrDigits } from './digits-source.ts';
 import type { Samples } from './inputs.ts';
 import { isLanguage, pretrainingOf } from './pretrain-inputs.ts';
 import type { Recipe } from './recipe.ts';
@@ -77,16 +74,18 @@ interface Parts {
   test?: Samples;
 }
 
-/** @throws DataError, IoError, NetworkError, ConfigError. */
+/** @throws DataError, IoError, ConfigError. */
 export async function loadRunData(recipe: Recipe, request: DataRequest = {}): Promise<RunData> {
   const isText = isTextData(recipe);
   checkTask(recipe, isText);
-  const loaded =
+  const dir = request.dataDir ?? recipe.data.dir;
+  const loaded = await withPlaceHint(dir, async () =>
     recipe.data.name === 'texts'
       ? { recipe, train: (await corporaOf(recipe, request)) as Texts }
       : isText
         ? { recipe, ...(await loadTextParts(recipe, request)) }
-        : await loadParts(recipe, request);
+        : await loadParts(recipe, request),
+  );
   const parts = await splitParts(loaded);
   const { limit, data } = parts.recipe;
   const cap = async (part: Samples | undefined, count: number | undefined): Promise<Samples | undefined> => {
@@ -108,6 +107,17 @@ export async function loadRunData(recipe: Recipe, request: DataRequest = {}): Pr
 
 const corporaOf = (recipe: Recipe, { dataDir, notify, inMemory }: DataRequest) =>
   loadCorpora(recipe, dataDir ?? recipe.data.dir, notify, inMemory?.characters);
+/** A recipe's files are looked for in the working directory only where no folder is named. */
+async function withPlaceHint<T>(dir: string | undefined, body: () => Promise<T>): Promise<T> {
+  try {
+    return await body();
+  } catch (error) {
+    if (!(error instanceof IoError) || error.code !== 'FILE_NOT_FOUND' || error.hint || dir !== undefined) throw error;
+    const hint =
+      'pass --data-dir DIR with the files, or set data.dir; without it they are looked for in the working directory';
+    throw new IoError(error.code, error.message, { ...error.details, hint, cause: error });
+  }
+}
 
 function checkTask({ task, tokenizer, transforms, data }: Recipe, isText: boolean): void {
   const kind = isText ? 'text' : 'image';
@@ -154,55 +164,6 @@ async function loadParts(recipe: Recipe, { dataDir, notify, noStandIn, classes, 
   return { recipe: { ...recipe, data: { ...data, name } }, train: withAttributes(train), test: withAttributes(test) };
 }
 
-interface DigitParts {
-  readonly name: 'mnist' | 'digits';
-  readonly train: Images;
-  readonly test: Images;
-}
-
-const drawnDigits = ({ train, test }: { train?: number; test?: number }): DigitParts => ({
-  name: 'digits',
-  train: digits({ split: 'train', size: train }),
-  test: digits({ split: 'test', size: test }),
-});
-
-/**
- * MNIST from a folder, the cache or a download; where none can be had, and no folder was named, the built-in digits.
- * @throws IoError and DataError of a named folder; NetworkError where nothing may stand in.
- */
-export async function mnistOrDigits(
-  dir: string | undefined,
-  {
-    sizes = {},
-    notify,
-    noStandIn,
-  }: Pick<DataRequest, 'notify' | 'noStandIn'> & { sizes?: { train?: number; test?: number } },
-): Promise<DigitParts> {
-  try {
-    if (dir === undefined) await checkReachable();
-    const [train, test] = [
-      await loadMnist({ split: 'train', dataDir: dir }),
-      await loadMnist({ split: 'test', dataDir: dir }),
-    ];
-    return { name: 'mnist', train, test };
-  } catch (error) {
-    // A directory given by hand is an order; only a failed download has a stand-in.
-    if (!(error instanceof NetworkError) || dir !== undefined) throw error;
-    if (noStandIn)
-      throw new NetworkError(error.code, `the data are MNIST, which cannot be had: ${error.message}`, {
-        ...error.details,
-        field: '--data-dir',
-        hint: 'pass --data-dir DIR with the four MNIST .gz files',
-        cause: error,
-      });
-    await notify?.(
-      `MNIST is not in the cache and cannot be downloaded (${error.code}): using the built-in data set "digits" instead; ` +
-        'pass --data-dir DIR with the four MNIST .gz files for MNIST itself',
-    );
-    return drawnDigits(sizes);
-  }
-}
-
 /** A folder with train/ and test/ (and validation/ or val/) holds parts; any other is one set to be split. */
 async function loadFolder(recipe: Recipe, dir: string | undefined, classes?: readonly string[]): Promise<Parts> {
   const { file } = recipe.data;
@@ -215,8 +176,10 @@ async function loadFolder(recipe: Recipe, dir: string | undefined, classes?: rea
     });
   const channels = recipe.data.channels ?? 3;
   const has = (part: string): Promise<boolean> => exists(join(dir, part));
-  if (!(await has('train'))) return { recipe, train: await imageFolder(dir, { channels, classes }) };
-  const train = await imageFolder(join(dir, 'train'), { channels, classes, name: 'train' });
+  if (!(await has('train')))
+    return { recipe, train: severalClasses(await imageFolder(dir, { channels, classes }), dir) };
+  const place = join(dir, 'train');
+  const train = severalClasses(await imageFolder(place, { channels, classes, name: 'train' }), place);
   const names = classes ?? (train.schema.labels.label as { names: readonly string[] }).names;
   const open = async (...parts: string[]): Promise<Images | undefined> => {
     for (const part of parts)
@@ -224,6 +187,26 @@ async function loadFolder(recipe: Recipe, dir: string | undefined, classes?: rea
     return undefined;
   };
   return { recipe, train, validation: await open('validation', 'val'), test: await open('test') };
+}
+
+/** @throws DataError CLASSES_TOO_FEW, as tables do. */
+function severalNames(names: readonly string[], file: string): readonly string[] {
+  if (names.length > 1) return names;
+  throw new DataError(
+    'CLASSES_TOO_FEW',
+    `${printable(file)}: all pictures are of class ${printable(names[0] ?? '')}: there is nothing to tell apart`,
+    {
+      file,
+      expected: 'at least two classes',
+      got: names,
+      hint: 'each class needs a subdirectory of its own',
+    },
+  );
+}
+
+function severalClasses(images: Images, file: string): Images {
+  severalNames(classNames(images.schema), file);
+  return images;
 }
 
 async function unlabelled({ data }: Recipe, dir: string | undefined): Promise<Samples> {
@@ -241,7 +224,7 @@ async function loadArchive(recipe: Recipe, path: string, classes?: readonly stri
   const archive = await imageArchive(path);
   const channels = recipe.data.channels ?? 3;
   const [first] = archive.parts as [string];
-  const names = classes ?? archive.classes(first);
+  const names = severalNames(classes ?? archive.classes(first), path);
   const partOf = (...wanted: string[]): Images | undefined => {
     const part = wanted.find((name) => archive.parts.includes(name));
     return part === undefined ? undefined : archive.dataset(part, { channels, classes: names });
@@ -366,29 +349,3 @@ const inMemory = (part: Samples): boolean => {
   const { image } = part.schema.features;
   return image?.kind !== 'image' || image.height !== null;
 };
-
-const HOSTS = ['ossci-datasets.s3.amazonaws.com', 'storage.googleapis.com'];
-
-// Offline must be noticed at once: a download would try for a minute.
-async function checkReachable(): Promise<void> {
-  const files = Object.values(mnistFiles).flatMap(({ images, labels }) => [images.name, labels.name]);
-  const cached = await Promise.all(files.map((file) => exists(join(cacheDir(), 'mnist', file))));
-  if (cached.every(Boolean) || process.env.CAMBIUM_OFFLINE) return;
-  const answers = await Promise.all(HOSTS.map((host) => answersOn443(host)));
-  if (!answers.some(Boolean))
-    throw new NetworkError('OFFLINE', 'no mirror of MNIST answers', { expected: HOSTS, hint: 'pass --data-dir DIR' });
-}
-
-const answersOn443 = (host: string, timeout = 3000): Promise<boolean> =>
-  new Promise((done) => {
-    const socket = connect({ host, port: 443 });
-    const finish = (answer: boolean): void => {
-      socket.destroy();
-      clearTimeout(timer);
-      done(answer);
-    };
-    // A name server that never answers is not covered by the socket's own timeout.
-    const timer = setTimeout(() => finish(false), timeout);
-    socket.once('connect', () => finish(true));
-    socket.once('error', () => finish(false));
-  });

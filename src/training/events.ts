@@ -24,7 +24,13 @@ export interface EventTable {
     readonly stepsPerEpoch: number;
     /** Steps already done: above 0 when the run is resumed. */
     readonly step: number;
-    readonly samples: { readonly train: number; readonly validation: number; readonly test: number };
+    readonly samples: {
+      readonly train: number;
+      readonly validation: number;
+      readonly test: number;
+      /** What is counted, where it is not the data's own samples. */
+      readonly unit?: string;
+    };
   };
   /** Pretrained weights were loaded. */
   init: { readonly report: InitReport };

@@ -23,7 +23,7 @@ import {
 import type { Module } from '../nn/index.ts';
 import { generator } from '../tensor/index.ts';
 import { processorTransforms } from './image-processor.ts';
-import { initialise, lineageOf } from './init.ts';
+import { initialise, lineageOf, locateWeights } from './init.ts';
 import { findModelFolder, type LoadedModel } from './model-folder.ts';
 import { fromPretrained } from './pretrained.ts';
 import { type LoadedTrunk, lastLayer, loadForFeatures } from './trunk-folder.ts';
@@ -152,7 +152,7 @@ async function foreign(path: string, from: string, file: string, options: Featur
     path,
     module,
     model: { name },
-    weightsHash: (await lineageOf(from)).sha256,
+    weightsHash: (await lineageOf(from, await locateWeights(from))).sha256,
     layer: topOf(module),
     text: { tokenizer, maxLength: Math.min(places, tokenizer.config.modelMaxLength ?? places) },
     ...(labels && { classes: labels }),

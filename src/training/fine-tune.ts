@@ -277,7 +277,12 @@ export async function train(options: TrainOptions) {
     checkpoints,
     everySteps,
     plan,
-    samples: { train: data.train.length, validation: validation?.length ?? 0, test: test?.length ?? 0 },
+    samples: {
+      train: data.train.length,
+      validation: validation?.length ?? 0,
+      test: test?.length ?? 0,
+      ...(inputs?.unit !== undefined && { unit: inputs.unit }),
+    },
     listeners,
     signals,
     beforeEpoch: (epoch) => {

@@ -53,7 +53,22 @@ export async function openInit(recipe: Recipe, dataDir?: string): Promise<Opened
 async function findWeights(path: string, dataDir: string | undefined): Promise<string> {
   if (path.startsWith('hf:')) return path;
   const places = isAbsolute(path) ? [path] : [...(dataDir === undefined ? [] : [join(dataDir, path)]), resolve(path)];
-  for (const place of places) if (await exists(place)) return place;
+  for (const place of places) {
+    if (!(await exists(place))) continue;
+    // A run's weights are in its model folder, which it has when it is finished.
+    if ((await exists(join(place, 'recipe.json'))) && !(await exists(join(place, 'model', 'config.json'))))
+      throw new IoError(
+        'RUN_UNFINISHED',
+        `init.weights: the run ${printable(place)} is unfinished: it has no model yet`,
+        {
+          field: 'init.weights',
+          file: place,
+          expected: join(place, 'model'),
+          hint: `finish it first: cambium resume ${place}`,
+        },
+      );
+    return place;
+  }
   throw new IoError(
     'WEIGHTS_NOT_FOUND',
     `init.weights: there is no ${places.map((p) => printable(p)).join(', nor ')}`,

@@ -38,6 +38,8 @@ export interface Inputs {
   readonly preprocessing: Preprocessing;
   /** For people: `1x28x28`, `up to 64 tokens`. */
   readonly size: string;
+  /** What a sample is, where it is not one of the data: `packed rows`. */
+  readonly unit?: string;
   /** Bytes of one sample as it travels. */
   readonly sampleBytes: number;
   /** A batch as large as any, to plan with. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { DataError, printable } from '../base/errors.ts';
 import { parseTransforms, type Transform } from '../data/index.ts';
 import { exists, type Json, readJson } from '../io/index.ts';
-import { lineageOf, type WeightsLineage, weightsPath } from './init.ts';
+import { lineageOf, locateWeights, type WeightsLineage } from './init.ts';
 
 /** The transforms of the graph stage: what becomes of a pixel. */
 export const pixelTransforms = (transforms: readonly Transform[]): Transform[] =>
@@ -51,9 +51,10 @@ const published: Readonly<Record<string, { readonly transforms: readonly Transfo
  * @throws DataError MODEL_CONFIG for a damaged preprocessor_config.json; IoError.
  */
 export async function knownInputs(weights: string, lineage?: WeightsLineage): Promise<KnownInputs | undefined> {
-  const said = weights.startsWith('hf:') ? undefined : await fromFolder(await weightsPath(weights));
+  const located = await locateWeights(weights);
+  const said = await fromFolder(located.path);
   if (said) return said;
-  const { sha256 } = lineage ?? (await lineageOf(weights));
+  const { sha256 } = lineage ?? (await lineageOf(weights, located));
   const found = Object.entries(published).find(([digits]) => sha256.startsWith(digits))?.[1];
   return found && { transforms: found.transforms, channels: 3, source: `${found.of} (known by its hash)` };
 }

@@ -143,7 +143,7 @@ async function partOf(loaded: LoadedModel | LoadedTrunk, trained: Recipe, reques
     field: '--split',
     expected: there,
     got: split,
-    hint: `there are: ${there.join(', ')}`,
+    hint: `pass --split ${there.at(-1)}; there are: ${there.join(', ')}`,
   });
 }
 

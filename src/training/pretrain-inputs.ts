@@ -115,6 +115,7 @@ export async function languageInputs(
   const inputs: Inputs = {
     task: asTask(objective),
     preprocessing: { text: { ...text, maxLength }, pair: false },
+    unit: 'packed rows',
     size: `rows of ${maxLength} tokens of ${tokenizer.vocabSize}`,
     sampleBytes: 4 * (masked ? Math.ceil(1.3 * maxLength) : 2 * maxLength),
     zeroBatch,

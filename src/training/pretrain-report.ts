@@ -36,7 +36,7 @@ export function pretrainReport(
       `  epoch ${epoch}: train loss ${trainLoss.toFixed(4)}${measured ? `, validation ${measuresText(measured)}` : ''}`,
   );
   const text = [
-    `pre-training by ${objective.name}: ${steps} steps, ${epochs} epochs; the best is epoch ${best?.epoch ?? epochs}`,
+    `pre-training by ${objective.name}: ${steps} steps, ${epochs} epoch${epochs === 1 ? '' : 's'}; the best is epoch ${best?.epoch ?? epochs}`,
     parametersText(plan),
     ...rows,
     ...(validation ? [`per ${objective.unit} of the validation part: ${measuresText(validation)}`] : []),

@@ -28,9 +28,9 @@ export async function terminalProgress(options: ProgressOptions = {}): Promise<L
     'run-start': (event) => {
       epochs = event.epochs;
       say(planText(event.plan));
-      const { train, validation, test } = event.samples;
+      const { train, validation, test, unit = 'samples' } = event.samples;
       const from = event.step > 0 ? `, continuing after step ${event.step}` : '';
-      say(`samples: ${train} train, ${validation} validation, ${test} test${from}`);
+      say(`${unit}: ${train} train, ${validation} validation, ${test} test${from}`);
       if (event.run) say(`run folder: ${event.run}`);
     },
     init: ({ report }) => say(report.text),
@@ -62,7 +62,7 @@ export async function terminalProgress(options: ProgressOptions = {}): Promise<L
       });
     },
     'epoch-end': (event) => {
-      const validation = event.validation ? `  validation ${measuresText(event.validation)}` : '';
+      const validation = event.validation ? `  validation ${headline(event.validation)}` : '';
       const best = event.best ? '  best so far' : '';
       say(
         `epoch ${event.epoch}/${epochs}  train loss ${event.trainLoss.toFixed(4)}${validation}  ` +
@@ -91,6 +91,20 @@ export const measuresText = (measures: Measures): string =>
     .filter(([name, value]) => value !== undefined && !(name === 'macroF1' && measures.accuracy !== undefined))
     .map(([name, value]) => `${name} ${measureText(name, value as number)}`)
     .join('  ');
+
+/** The same of several heads in short: the loss of all, and the first figure of each. */
+export function headline(measures: Measures): string {
+  const names = Object.keys(measures).filter((name) => name.split('.').length === 2);
+  if (!names.some((name) => name.endsWith('.loss'))) return measuresText(measures);
+  const first = new Map<string, string>();
+  for (const name of names) {
+    const [field, what] = name.split('.') as [string, string];
+    if (what !== 'loss' && !first.has(field)) first.set(field, name);
+  }
+  return measuresText(
+    Object.fromEntries(['loss', ...first.values()].map((name) => [name, measures[name]])) as Measures,
+  );
+}
 
 /** A measure as people read it. */
 export const measureText = (name: string, value: number): string => {

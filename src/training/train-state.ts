@@ -115,3 +115,16 @@ export function recordEpoch(
   state.lossCount = 0;
   return best;
 }
+
+/** What people should know of a run in `dir` with nothing left to train; undefined where something is. */
+export function finishedText({ epoch, stoppedEarly }: TrainState, epochs: number, dir: string): string | undefined {
+  if (epoch < epochs && !stoppedEarly) return undefined;
+  const change = stoppedEarly
+    ? '--set earlyStopping=null --allow-change earlyStopping'
+    : `--set epochs=${epochs + 1} --allow-change epochs`;
+  const why = stoppedEarly ? `by an early stop after epoch ${epoch}` : `(${epoch} of ${epochs} epochs)`;
+  return (
+    `already finished ${why}: nothing is trained, what was kept is measured and saved again\n` +
+    `  hint: to train on: cambium resume ${dir} ${change}`
+  );
+}

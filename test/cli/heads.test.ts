@@ -39,7 +39,7 @@ describe('a table of texts', () => {
   it('trains, measures by label, and predicts all of them', { timeout: 120_000 }, async () => {
     const trained = await cambium(['train', recipe, '--data-dir', dir, '--out', run]);
     expect(trained.code, trained.stderr).toBe(0);
-    expect(trained.stderr).toMatch(/validation loss .* mood\.accuracy .* length\.mae /);
+    expect(trained.stderr).toMatch(/validation loss .* mood\.accuracy .* length\.rmse .* tags\.microF1 /);
     expect(trained.stdout).toMatch(/mood\n[\s\S]*length\n[\s\S]*always the mean[\s\S]*tags\n[\s\S]*samples avg/);
 
     const measured = await cambium(['evaluate', run, '--data-dir', dir, '--json']);

@@ -1,10 +1,9 @@
 /** The text of a file in pieces, gunzipped and decoded: what every reader of lines and tables starts from. */
 import { createReadStream } from 'node:fs';
-import { open } from 'node:fs/promises';
 import { TextDecoder } from 'node:util';
 import { createGunzip } from 'node:zlib';
 import { CambiumError, ConfigError, DataError, printable } from '../../base/errors.ts';
-import { ioError } from '../../io/failure.ts';
+import { ioError, openRegular } from '../../io/failure.ts';
 import { isGzip } from './gzip.ts';
 
 export interface TextFileOptions {
@@ -67,10 +66,8 @@ function makeDecoder(encoding: string): TextDecoder {
 }
 
 async function startsAsGzip(file: string): Promise<boolean> {
-  const handle = await open(file, 'r');
+  const { handle } = await openRegular(file);
   try {
-    const stat = await handle.stat();
-    if (stat.isDirectory()) throw Object.assign(new Error('is a directory'), { code: 'EISDIR' });
     const head = new Uint8Array(2);
     const { bytesRead } = await handle.read(head, 0, 2, 0);
     return isGzip(head.subarray(0, bytesRead));
