@@ -4,6 +4,7 @@ import type { Batch, Transform } from '../data/index.ts';
 import { LUMA } from '../data/index.ts';
 import { type Tensor, tensor } from '../tensor/index.ts';
 import { asClassification, type Classification } from './classification.ts';
+import type { Teacher } from './distillation.ts';
 import type { HeadOptions } from './head.ts';
 import type { Mixing } from './mixing.ts';
 import { type Supervised, supervised } from './supervised.ts';
@@ -20,6 +21,8 @@ export interface ImageTaskOptions extends ImageInputs {
   name?: string;
   /** What is predicted, in the order of the model's outputs; `headsOf(schema)` gives those of a data set. */
   heads: readonly HeadOptions[];
+  /** Not together with mixing. */
+  teacher?: Teacher | undefined;
 }
 
 export interface ImageClassificationOptions extends ImageInputs {
@@ -41,9 +44,20 @@ export interface ImageTask extends Supervised<ImageBatch> {
 export interface ImageClassification extends Classification<ImageBatch>, Pick<ImageTask, 'input'> {}
 
 /** Classes, any number of labels, numbers, or several of them from one trunk. @throws ArgumentError for heads that cannot be. */
-export function imageTask({ name = 'image-labelling', heads, transforms = [], mixing }: ImageTaskOptions): ImageTask {
+export function imageTask({
+  name = 'image-labelling',
+  heads,
+  transforms = [],
+  mixing,
+  teacher,
+}: ImageTaskOptions): ImageTask {
   const input = (batch: ImageBatch): Tensor => imageInput(batch, transforms);
-  const shared = supervised<ImageBatch>({ name, heads, forward: (model, batch) => model.forward(input(batch)) });
+  const shared = supervised<ImageBatch>({
+    name,
+    heads,
+    teacher,
+    forward: (model, batch) => model.forward(input(batch)),
+  });
   if (!mixing) return { ...shared, input };
   const loss: ImageTask['loss'] = (model, batch) => {
     const { x, lambda } = mixing.mix(input(batch), batch);

@@ -1,4 +1,5 @@
 export type { Classification } from './classification.ts';
+export * from './distillation.ts';
 export { areEntityTags, type Entity, entitiesOf } from './entities.ts';
 export * from './generative.ts';
 export type {

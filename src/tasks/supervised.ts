@@ -5,6 +5,7 @@ import type { HostArray } from '../io/index.ts';
 import type { Module } from '../nn/index.ts';
 import { scalar, type Tensor } from '../tensor/index.ts';
 import { classHead } from './class-head.ts';
+import { type Teacher, withTeacher } from './distillation.ts';
 import type { Answer, Head, HeadOptions } from './head.ts';
 import { multiLabelHead } from './multi-label-head.ts';
 import { numberHead } from './number-head.ts';
@@ -55,10 +56,12 @@ export interface SupervisedOptions<I> {
   readonly heads: readonly HeadOptions[];
   /** The model's answer (N, all heads'), in whichever mode it is. */
   readonly forward: (model: Module, batch: I) => Tensor;
+  /** Whose answers the training loss has a share of. */
+  readonly teacher?: Teacher | undefined;
 }
 
 /** @throws ArgumentError for heads that cannot be. */
-export function supervised<I>({ name, heads: wanted, forward: ask }: SupervisedOptions<I>): Supervised<I> {
+export function supervised<I>({ name, heads: wanted, forward: ask, teacher }: SupervisedOptions<I>): Supervised<I> {
   const heads = wanted.map(makeHead);
   if (heads.length === 0 || new Set(heads.map(({ field }) => field)).size !== heads.length)
     throw new ArgumentError('HEADS_INVALID', 'a task needs one head for each of its labels', {
@@ -115,7 +118,11 @@ export function supervised<I>({ name, heads: wanted, forward: ask }: SupervisedO
     heads,
     outputs,
     lossOf,
-    loss: (model, batch) => lossOf(forward(model.train(), batch), batch),
+    loss: (model, batch) => {
+      const y = forward(model.train(), batch);
+      const labels = lossOf(y, batch);
+      return teacher ? withTeacher(labels, y, teacher, batch) : labels;
+    },
     evaluate: (model, batch) => parts(outputs(model, batch)).map(([head, part]) => head.measure(part, batch)),
     answers: async (model, batch, { topK = 5 } = {}) => {
       const y = outputs(model, batch);

@@ -4,6 +4,7 @@ import type { TokenBatch } from '../data/index.ts';
 import type { Module } from '../nn/index.ts';
 import { type Tensor, tensor } from '../tensor/index.ts';
 import { asClassification, type Classification } from './classification.ts';
+import type { Teacher } from './distillation.ts';
 import type { HeadOptions } from './head.ts';
 import { type Supervised, supervised } from './supervised.ts';
 
@@ -24,6 +25,7 @@ export interface TextTaskOptions {
   name?: string;
   /** What is predicted, in the order of the model's outputs; `headsOf(schema)` gives those of a data set. */
   heads: readonly HeadOptions[];
+  teacher?: Teacher | undefined;
 }
 
 export interface TextClassificationOptions {
@@ -45,10 +47,11 @@ export interface TextClassification extends Classification<TokenBatch>, Pick<Tex
  * Classes, any number of labels, numbers, or several of them from one trunk, over any model whose `forward` takes
  * `{ inputIds, attentionMask, tokenTypeIds }` and gives outputs (B, all heads'). @throws ArgumentError for heads that cannot be.
  */
-export function textTask({ name = 'text-labelling', heads }: TextTaskOptions): TextTask {
+export function textTask({ name = 'text-labelling', heads, teacher }: TextTaskOptions): TextTask {
   const shared = supervised<TokenBatch>({
     name,
     heads,
+    teacher,
     forward: (model, batch) => (model as TextModel).forward(tokenInputs(batch)),
   });
   return { ...shared, input: tokenInputs };

@@ -10,6 +10,7 @@ import { adapt, baseModelOf, settleAdapter } from './adapter.ts';
 import { type Balance, balanceOf, type ClassWeights } from './balance.ts';
 import { checkStart } from './check-start.ts';
 import { inMemory, inStore, type MemoryCheckpointing, restoreCheckpoint, restoreWeights } from './checkpointing.ts';
+import { type DistillOptions, teacherOf } from './distill.ts';
 import { type Evaluation, evaluate, majorityBaseline, measureNames, modeOf } from './evaluate.ts';
 import type { Listener, Measures } from './events.ts';
 import { cacheFeatures } from './feature-cache/feature-cache.ts';
@@ -82,6 +83,8 @@ export interface FineTuneOptions {
   mixup?: { alpha?: number } | undefined;
   /** Rectangles of training pictures are exchanged in pairs: alpha 1 unless told. */
   cutmix?: { alpha?: number } | undefined;
+  /** The loss has a share of a trained model's answers (Hinton et al. 2015); see distill.ts. Not with mixup and cutmix. */
+  distill?: DistillOptions | undefined;
   /** 'bf16': the products and convolutions of training under `autocast`; evaluation stays fp32, the default. */
   precision?: Precision;
   /**
@@ -326,7 +329,15 @@ function headOnly(options: TrainOptions, prepared: ReturnType<typeof prepare>, e
   // Inputs of another kind draw their own randomness, such as masks.
   // The same holds for mixed pictures; and cached rows are read in an order of their own.
   const { balance, mixup, cutmix } = options;
-  if (featureCache === 'off' || options.inputs || options.measure || mixup || cutmix || balance?.weights)
+  if (
+    options.distill ||
+    featureCache === 'off' ||
+    options.inputs ||
+    options.measure ||
+    mixup ||
+    cutmix ||
+    balance?.weights
+  )
     return undefined;
   if (featureCache !== 'auto')
     throw new ArgumentError('OPTION_INVALID', `featureCache: expected auto or off, found ${String(featureCache)}`, {
@@ -403,7 +414,13 @@ export function prepare(options: TrainOptions) {
   const schema = data.train.schema;
   const { mixup, cutmix } = options;
   const mixing = mixup || cutmix ? new Mixing({ mixup, cutmix, seed }) : undefined;
-  const inputs = options.inputs ?? inputsOf(data.train, { ...options, mixing });
+  const { distill } = options;
+  if (distill && (mixing || options.task || options.inputs))
+    throw new ArgumentError('OPTION_INVALID', 'distill does not go with mixup, cutmix, or a task of your own', {
+      field: 'distill',
+    });
+  const teacher = distill && teacherOf(distill, schema, options);
+  const inputs = options.inputs ?? inputsOf(data.train, { ...options, mixing, teacher });
   const { task, preprocessing, zeroBatch, sampleBytes } = inputs;
   const selectBy = selection(options, task);
   const loader = inputs.loader({ batchSize, seed });
@@ -448,6 +465,7 @@ export function prepare(options: TrainOptions) {
         ema: emaOptions,
         freezeBatchNorm: options.freezeBatchNorm,
         lora: options.lora && resolveLora(options.lora),
+        teacher: teacher && { ...teacher, name: distill?.teacher.model.name ?? '' },
       }),
       ...(groups.length > 1 && { groups }),
       memoryLimit: options.memoryLimit,

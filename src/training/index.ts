@@ -11,6 +11,7 @@ export {
 } from './compare-models.ts';
 export { type CompareRunsRequest, compareRuns } from './compare-runs.ts';
 export { dataHashes, type Images, loadRunData, type RunData } from './data-source.ts';
+export type { DistillOptions } from './distill.ts';
 export { type EvaluateOptions, type Evaluation, evaluate, majorityBaseline } from './evaluate.ts';
 export { type EventTable, type Listener, type Measures, on, type TrainEvent } from './events.ts';
 export { type FeatureData, type FeatureDataRequest, openFeatureData } from './feature-data.ts';

@@ -15,7 +15,15 @@ import {
   validateTransforms,
   withoutRandom,
 } from '../data/index.ts';
-import { type HeadOptions, headsOf, imageTask, type Mixing, type Task, textTask } from '../tasks/index.ts';
+import {
+  type HeadOptions,
+  headsOf,
+  imageTask,
+  type Mixing,
+  type Task,
+  type Teacher,
+  textTask,
+} from '../tasks/index.ts';
 import type { Balance } from './balance.ts';
 
 /** Samples of any kind with labels; of most a class called `label`. */
@@ -55,6 +63,7 @@ export interface InputOptions {
   /** Of classes and samples, in training. */
   readonly balance?: Balance | undefined;
   readonly mixing?: Mixing | undefined;
+  readonly teacher?: Teacher | undefined;
   /** More of the heads, by field: weight, loss, threshold; scales of numbers. */
   readonly heads?: HeadSettings | undefined;
   /** In place of the one that predicts all of the data's labels. */
@@ -152,7 +161,15 @@ function imageInputs(train: Samples, options: InputOptions): Inputs {
   const { height, width, channels } = hostSize;
   const sampleBytes = height * width * channels;
   return {
-    task: task ?? imageTask({ name: taskName(schema), ...wantedHeads(train, options), transforms: graph, mixing }),
+    task:
+      task ??
+      imageTask({
+        name: taskName(schema),
+        ...wantedHeads(train, options),
+        transforms: graph,
+        mixing,
+        teacher: options.teacher,
+      }),
     preprocessing: { image: imageFeature(schema), transforms },
     size: `${modelSize.channels}x${modelSize.height}x${modelSize.width}`,
     sampleBytes,
@@ -175,7 +192,7 @@ function textInputs(train: Samples, text: TextCollateOptions, options: InputOpti
   const steps = longest(train, text);
   const tagged = Object.keys(schema.labels).filter((field) => schema.labels[field]?.kind === 'tags');
   return {
-    task: task ?? textTask({ name: taskName(schema), ...wantedHeads(train, options) }),
+    task: task ?? textTask({ name: taskName(schema), ...wantedHeads(train, options), teacher: options.teacher }),
     preprocessing: { text, pair },
     size: `up to ${steps} tokens of ${text.tokenizer.vocabSize}`,
     sampleBytes: 3 * 4 * steps,

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { type Transform, textSetNames } from '../data/index.ts';
 import { numberLosses, objectiveNames } from '../tasks/index.ts';
 import { precisions } from '../tensor/index.ts';
+import { distillDefaults } from './distill.ts';
 import { byteText, parseBytes } from './machine-memory.ts';
 
 const positiveInt = z.number().int().min(1).max(1e9);
@@ -396,6 +397,14 @@ export const recipeSchema = z.strictObject({
   /** Of pictures: training samples are mixed in pairs. */
   mixup: z.strictObject({ alpha: z.number().positive().max(1000).default(0.2) }).optional(),
   cutmix: z.strictObject({ alpha: z.number().positive().max(1000).default(1) }).optional(),
+  /** The loss has a share `alpha` of a trained model's answers, softened by `temperature`. `teacher`: a run or model folder. */
+  distill: z
+    .strictObject({
+      teacher: z.string().min(1),
+      temperature: z.number().positive().max(1000).default(distillDefaults.temperature),
+      alpha: z.number().positive().max(1).default(distillDefaults.alpha),
+    })
+    .optional(),
   /** Which epoch's weights are kept: by accuracy where every sample (or word) has one class, by microF1 of entities, else by loss, unless told. */
   selectBy: z
     .strictObject({

@@ -26,6 +26,7 @@ import { keepCompanions, type OpenedInit, openInit, reopenInit, textOf, writeIni
 import { taskName } from './inputs.ts';
 import { findLearningRate, type LrFinding, type LrFindOptions } from './lr-find.ts';
 import { formatBytes } from './machine-memory.ts';
+import { findModelFolder, loadModelFolder } from './model-folder.ts';
 import type { RunPlan } from './plan.ts';
 import { type PretrainResult, prepareObjective, pretrainOn, trainOptions } from './pretrain.ts';
 import { isLanguage, type PretrainInputs, pretrainingOf } from './pretrain-inputs.ts';
@@ -222,7 +223,11 @@ async function prepare(
       : data;
   return {
     data,
-    hashes: await dataHashes(measured),
+    // Another teacher teaches something else: a run goes on with the one it had.
+    hashes: {
+      ...(await dataHashes(measured)),
+      ...(options.distill && { teacher: options.distill.teacher.weightsHash }),
+    },
     options: { ...options, balance },
     pretraining,
     emit,
@@ -353,7 +358,11 @@ async function optionsOf(
   init: OpenedInit | undefined,
   { notify, inMemory }: Pick<DataRequest, 'notify' | 'inMemory'>,
 ): Promise<{ options: TrainOptions; pretraining?: PretrainInputs }> {
-  const options = classificationOptions(data, init);
+  const { distill } = data.recipe;
+  const options = {
+    ...classificationOptions(data, init),
+    ...(distill && { distill: { ...distill, teacher: await loadModelFolder(await findModelFolder(distill.teacher)) } }),
+  };
   const objective = pretrainingOf(data.recipe.task);
   if (!objective) return { options };
   const { model, transforms, text } = options;

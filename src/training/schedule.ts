@@ -99,6 +99,7 @@ export function settingsText(
     ema,
     freezeBatchNorm = false,
     lora,
+    teacher,
   }: {
     labelSmoothing?: number;
     clip?: { norm?: number; value?: number };
@@ -106,6 +107,7 @@ export function settingsText(
     ema?: { decay: number };
     freezeBatchNorm?: boolean;
     lora?: { rank: number; alpha: number };
+    teacher?: { name: string; temperature: number; alpha: number } | undefined;
   } = {},
 ): string {
   const { name, lr, weightDecay = name === 'adamw' ? 0.01 : 0, decayBiasAndNorm = false } = optimizer;
@@ -115,6 +117,7 @@ export function settingsText(
   const parts = [`${name} lr ${lr}, ${decay}`, `schedule ${schedule.name}`];
   if (ema) parts.push(`weights averaged (decay ${ema.decay})`);
   if (lora) parts.push(`low-rank adapters of rank ${lora.rank}, alpha ${lora.alpha}`);
+  if (teacher) parts.push(`teacher ${teacher.name} (temperature ${teacher.temperature}, ${teacher.alpha} of the loss)`);
   if (freezeBatchNorm) parts.push('batch norm frozen');
   if (precision !== 'fp32') parts.push(`products in ${precision}`);
   if (labelSmoothing > 0) parts.push(`label smoothing ${labelSmoothing}`);
