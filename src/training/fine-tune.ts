@@ -13,7 +13,7 @@ import { inMemory, inStore, type MemoryCheckpointing, restoreCheckpoint, restore
 import { type DistillOptions, teacherOf } from './distill.ts';
 import { type Evaluation, evaluate, majorityBaseline, measureNames, modeOf } from './evaluate.ts';
 import type { Listener, Measures } from './events.ts';
-import { cacheFeatures } from './feature-cache/feature-cache.ts';
+import { cacheFeatures, countOf } from './feature-cache/feature-cache.ts';
 import { headsToLearn } from './head-classes.ts';
 import { type InitOptions, type InitReport, initialise, type WeightsLineage } from './init.ts';
 import { type HeadSettings, type Inputs, inputsOf, type Samples } from './inputs.ts';
@@ -324,26 +324,28 @@ function selection({ selectBy, inputs }: TrainOptions, { heads }: Task): Selecti
 }
 
 /** Training on cached features, where that is possible and not switched off. */
-function headOnly(options: TrainOptions, prepared: ReturnType<typeof prepare>, emit: Listener, done: number) {
-  const { model, data, transforms = [], batchSize = 32, featureCache = 'auto', signals } = options;
+async function headOnly(options: TrainOptions, prepared: ReturnType<typeof prepare>, emit: Listener, done: number) {
+  const { model, data, transforms = [], text, batchSize = 32, featureCache = 'auto', signals } = options;
   // Inputs of another kind draw their own randomness, such as masks.
-  // The same holds for mixed pictures; and cached rows are read in an order of their own.
-  const { balance, mixup, cutmix } = options;
-  if (
-    options.distill ||
-    featureCache === 'off' ||
-    options.inputs ||
-    options.measure ||
-    mixup ||
-    cutmix ||
-    balance?.weights
-  )
-    return undefined;
+  if (featureCache === 'off' || options.inputs || options.measure) return undefined;
   if (featureCache !== 'auto')
     throw new ArgumentError('OPTION_INVALID', `featureCache: expected auto or off, found ${String(featureCache)}`, {
       field: 'featureCache',
       got: featureCache,
     });
+  const { balance, mixup, cutmix } = options;
+  const { parameters } = prepared.stepOptions;
+  // Mixed pictures are new ones in every step, a teacher sees the samples themselves; and cached rows are read in an order of their own.
+  const reasons = { mixup, cutmix, 'sampler: balanced': balance?.weights, distill: options.distill };
+  const against = Object.entries(reasons).find(([, reason]) => reason)?.[0];
+  if (against !== undefined) {
+    if (2 * countOf(parameters) < countOf(model.parameters()))
+      await emit({
+        type: 'notice',
+        text: `features are not cached, every step runs the whole model: ${against} is set`,
+      });
+    return undefined;
+  }
   const { task, loader, evalBatchSize, seed, epochs, stepOptions, zeroBatch } = prepared;
   return cacheFeatures({
     model,
@@ -351,13 +353,15 @@ function headOnly(options: TrainOptions, prepared: ReturnType<typeof prepare>, e
     train: data.train,
     validation: data.validation,
     transforms,
+    text,
     loader,
     batchSize,
     evalBatchSize,
     seed,
     epochs: epochs - done,
+    done,
     lossOf: stepOptions.lossOf,
-    parameters: stepOptions.parameters,
+    parameters,
     zeroBatch,
     emit,
     stop: () => signals?.received !== undefined,

@@ -1,7 +1,7 @@
 /** A listener that shows a run on a terminal: a bar with rate, loss and time left; a line an epoch where nobody watches. */
 import type { SingleBar } from 'cli-progress';
 import { type Listener, type Measures, on } from './events.ts';
-import { cacheText } from './feature-cache/feature-cache.ts';
+import { cacheText } from './feature-cache/feature-set.ts';
 import { planText } from './plan.ts';
 
 export interface ProgressOptions {

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { graphFlops } from '../../backend/flops.ts';
 import { type Shape, sizeOf } from '../../base/index.ts';
-import type { LabelledBatch } from '../../data/index.ts';
+import { type LabelledBatch, type TokenField, tokenFields } from '../../data/index.ts';
 import { withLayerOutput } from '../../features/index.ts';
 import { type Node, topologicalOrder } from '../../graph/index.ts';
 import { bytesOf, type HostArray } from '../../io/index.ts';
@@ -22,8 +22,21 @@ export interface Cut {
   readonly hash: string;
 }
 
-/** The batch's picture, which must not reach the loss but through the cut. */
-export type ImageBatch = LabelledBatch & { readonly image: HostArray };
+type InputField = 'image' | TokenField;
+/** What the model reads of a batch: a picture or tokens, which must not reach the loss but through the cut. */
+export type InputArrays = { readonly [K in InputField]?: HostArray };
+export type InputBatch = LabelledBatch & InputArrays;
+
+export const inputArrays = (batch: LabelledBatch): InputArrays =>
+  Object.fromEntries(
+    (['image', ...tokenFields] as const).flatMap((field) => {
+      const array = (batch as InputBatch)[field];
+      return array ? [[field, array] as const] : [];
+    }),
+  );
+
+/** The memory of those arrays, by which sources of a graph are known. */
+export const inputData = (batch: LabelledBatch): unknown[] => Object.values(inputArrays(batch)).map(({ data }) => data);
 
 /** Part of a step's forward work that must lie below a cut: reading a first layer's maps costs more than computing them. */
 const LEAST_SHARE = 0.25;
@@ -41,8 +54,8 @@ interface Call {
  */
 export async function findCut(
   model: Module,
-  build: (batch: ImageBatch) => Tensor,
-  batch: ImageBatch,
+  build: (batch: InputBatch) => Tensor,
+  batch: InputBatch,
   everTrained: readonly Variable[],
 ): Promise<Cut | undefined> {
   // A weight that was never computed is an expression of random numbers, not a source.
@@ -59,27 +72,30 @@ export async function findCut(
   const reachable = calls.slice(0, moving < 0 ? calls.length : moving);
   const trained = new Set(everTrained.map(({ storage }) => storage));
   const weights = new Set([...model.stateDict().values()].map(({ storage }) => storage));
-  const image = batch.image.data;
+  const inputs = inputData(batch);
+  const texts = (batch as InputBatch).inputIds !== undefined;
   let best: Call | undefined;
   for (let i = reachable.length - 1; i >= 0; i--) {
     const call = reachable[i] as Call;
     if (best && hasWeights((reachable[i + 1] as Call).module)) break;
     const { path, output } = call;
     if (path === '' || output.dtype !== 'f32' || output.shape[0] !== batch.size) continue;
+    // What has a place for every token has another shape in every batch.
+    if (texts && output.shape.length !== 2) continue;
     if (best && sizeOf(output.shape) >= sizeOf(best.output.shape)) continue;
     if (calls.filter((other) => other.path === path).length > 1) continue;
     const nodes = topologicalOrder([output.node]);
     const fixed = nodes.every((node) => !isRandom(node) && !(node.storage && trained.has(node.storage)));
-    const knows = nodes.some(({ storage }) => storage?.data === image);
+    const knows = nodes.some(({ storage }) => storage && inputs.includes(storage.data));
     if (!fixed || !knows || !nodes.some(({ storage }) => storage && weights.has(storage))) continue;
     const above = discarding(() => withLayerOutput(model, path, zeros(output.shape), () => build(batch)));
-    if (!dependsOn(above.node, image)) best = call;
+    if (!dependsOn(above.node, inputs)) best = call;
   }
   if (!best) return undefined;
   const { path, output } = best;
   const [below, all] = [output, loss].map(({ node }) => graphFlops(topologicalOrder([node]))) as [number, number];
   if (below < LEAST_SHARE * all) return undefined;
-  return { path, shape: output.shape.slice(1), hash: hashGraph(output.node, image) };
+  return { path, shape: output.shape.slice(1), hash: hashGraph(output.node, inputs) };
 }
 
 /** Builds a graph and forgets what it would have updated (statistics, random streams). */
@@ -93,8 +109,8 @@ export function discarding<T>(build: () => T): T {
   }
 }
 
-export const dependsOn = (node: Node, data: unknown): boolean =>
-  topologicalOrder([node]).some(({ storage }) => storage !== undefined && storage.data === data);
+export const dependsOn = (node: Node, inputs: readonly unknown[]): boolean =>
+  topologicalOrder([node]).some(({ storage }) => storage !== undefined && inputs.includes(storage.data));
 
 const movesStatistics = (module: Module): boolean =>
   module.training && [...module.namedModules()].some(([, inner]) => inner.movesStatistics);
@@ -104,17 +120,17 @@ const hasWeights = (module: Module): boolean => module.stateDict().size > 0;
 const isRandom = ({ op, attrs }: Node): boolean =>
   op === 'random' || ((attrs as { dropout?: number }).dropout ?? 0) > 0;
 
-/** sha256 over the operations of a graph and the contents of every source but `input`. */
-function hashGraph(root: Node, input: unknown): string {
+/** sha256 over the operations of a graph and the contents of every source but `inputs`. */
+function hashGraph(root: Node, inputs: readonly unknown[]): string {
   const hash = createHash('sha256');
   const numbers = new Map<Node, number>();
   for (const node of topologicalOrder([root])) {
     numbers.set(node, numbers.size);
-    const { op, attrs, dtype, shape, inputs, storage } = node;
-    hash.update(
-      `${op} ${JSON.stringify(attrs)} ${dtype} ${shape.join()} ${inputs.map((x) => numbers.get(x)).join()}\n`,
-    );
-    if (storage) hash.update(storage.data === input ? 'input\n' : bytesOf(dataOf(storage)));
+    const { op, attrs, dtype, shape, inputs: from, storage } = node;
+    hash.update(`${op} ${JSON.stringify(attrs)} ${dtype} ${shape.join()} ${from.map((x) => numbers.get(x)).join()}\n`);
+    if (!storage) continue;
+    const input = inputs.indexOf(storage.data);
+    hash.update(input >= 0 ? `input ${input}\n` : bytesOf(dataOf(storage)));
   }
   return hash.digest('hex');
 }

@@ -1,37 +1,47 @@
 /**
  * Head-only epochs: where nothing below a layer trains and nothing random acts there, that layer's outputs are computed once,
- * kept on disk and read instead of pictures. Epochs are the same to the bit as without.
+ * kept on disk and read instead of pictures or texts. Epochs are the same to the bit as without.
  *
  * How a layer's values round depends on the size of the batch they are computed in (reductions are ordered by shape). So
- * they are computed in batches as large as those of training, and an epoch's last, shorter batch goes through the model.
+ * they are computed in batches as large as those of training, and an epoch's last, shorter batch goes through the model. How far
+ * a batch of texts is padded must not matter: that is tried for every length that training pads to.
  */
 import { createHash } from 'node:crypto';
-import { CambiumError, NumericError, type Shape, sizeOf } from '../../base/index.ts';
+import { CambiumError, NumericError, sizeOf } from '../../base/index.ts';
 import {
   contentHash,
   DataLoader,
-  type Dataset,
-  idOf,
   isRandom,
   type LabelledBatch,
-  labelsAt,
-  type Schema,
   subset,
+  type TextCollateOptions,
   type Transform,
 } from '../../data/index.ts';
 import { captureLayer, withLayerOutput } from '../../features/index.ts';
-import type { HostArray } from '../../io/index.ts';
-import type { Module } from '../../nn/index.ts';
+import { type HostArray, sha256 } from '../../io/index.ts';
+import { Dropout, type Module } from '../../nn/index.ts';
 import type { HeadOutput, Task } from '../../tasks/index.ts';
 import { currentBackend, type Tensor, tensor, type Variable } from '../../tensor/index.ts';
+import { firstBatch } from '../check-data.ts';
 import { type Evaluation, evaluate } from '../evaluate.ts';
 import type { EventTable, Listener } from '../events.ts';
 import type { Samples } from '../inputs.ts';
-import { formatBytes, machineMemory } from '../machine-memory.ts';
+import { machineMemory } from '../machine-memory.ts';
 import { seedBatch } from '../train-step.ts';
 import type { TrainLoop } from '../trainer.ts';
-import { type Cut, dependsOn, discarding, findCut, type ImageBatch } from './cut.ts';
+import {
+  type Cut,
+  dependsOn,
+  discarding,
+  findCut,
+  type InputArrays,
+  type InputBatch,
+  inputArrays,
+  inputData,
+} from './cut.ts';
+import { featureSet } from './feature-set.ts';
 import { type CachedRows, type CacheRequest, makeCache, openCache, removeCache } from './store.ts';
+import { measuringOrder, type TextBatches, textBatches, tokenCounts } from './text-lengths.ts';
 
 export interface FeatureCacheRequest {
   readonly model: Module;
@@ -46,9 +56,13 @@ export interface FeatureCacheRequest {
   readonly seed: number;
   /** Epochs still to come. */
   readonly epochs: number;
+  /** Those done before. */
+  readonly done: number;
   /** The training loss of a batch. */
   readonly lossOf: (batch: LabelledBatch) => Tensor;
-  /** A batch of blank pictures, as large as told. */
+  /** How texts become tokens. */
+  readonly text?: TextCollateOptions | undefined;
+  /** A batch of blank pictures or texts, as large as told. */
   readonly zeroBatch: (size: number) => LabelledBatch;
   /** Everything that trains in some epoch. */
   readonly parameters: readonly Variable[];
@@ -74,22 +88,25 @@ export async function cacheFeatures(request: FeatureCacheRequest): Promise<HeadO
   const frozen = model.parameters().length > parameters.length;
   const { features } = train.schema;
   const onePicture = Object.keys(features).join() === 'image' && features.image?.kind === 'image';
-  if (!frozen || !onePicture || epochs < 1) return undefined;
+  const texts = request.text !== undefined && Object.values(features).every(({ kind }) => kind === 'text');
+  if (!frozen || epochs < 1) return undefined;
   const tell = async (reason: string): Promise<undefined> => {
     await emit({ type: 'notice', text: `features are not cached, every step runs the whole model: ${reason}` });
   };
+  if (!onePicture && !texts) return tell('samples have other inputs than one picture, or texts');
   const random = transforms.find(isRandom);
   if (random) return tell(`the transform "${random.kind}" changes the pictures in every epoch`);
   try {
     const cut = await findCut(
       model,
-      request.lossOf as (b: ImageBatch) => Tensor,
+      request.lossOf as (b: InputBatch) => Tensor,
       blank(request, trainBatch(request)),
       parameters,
     );
     if (!cut) {
-      const reason = whyNot(model);
-      return reason === undefined ? undefined : await tell(reason);
+      const mostly = 2 * countOf(parameters) < countOf(model.parameters());
+      const reason = texts ? mostly && whyNotTexts(model) : whyNot(model);
+      return reason ? await tell(reason) : undefined;
     }
     const found = await new Caching(request, cut).open();
     return typeof found === 'string' ? await tell(found) : found;
@@ -107,9 +124,19 @@ function whyNot(model: Module): string | undefined {
   return moving && `batch norm ${moving[0]} still learns its statistics (freezeBatchNorm keeps them)`;
 }
 
+function whyNotTexts(model: Module): string {
+  const random = [...model.namedModules()].find(([, module]) => module instanceof Dropout && module.p > 0);
+  return random
+    ? `dropout ${random[0]} is drawn anew in every step (model.dropout: 0 leaves it out)`
+    : 'no layer below what trains gives one vector a text';
+}
+
+/** Numbers in parameters. */
+export const countOf = (all: readonly Variable[]): number => all.reduce((sum, { size }) => sum + size, 0);
+
 const trainBatch = ({ batchSize, train }: FeatureCacheRequest): number => Math.min(batchSize, train.length);
 
-const blank = ({ zeroBatch }: FeatureCacheRequest, size: number): ImageBatch => zeroBatch(size) as ImageBatch;
+const blank = ({ zeroBatch }: FeatureCacheRequest, size: number): InputBatch => zeroBatch(size) as InputBatch;
 
 class Interrupted extends CambiumError {}
 
@@ -125,7 +152,8 @@ interface Part {
 class Caching {
   readonly #request: FeatureCacheRequest;
   readonly #cut: Cut;
-  readonly #blanks = new Map<number, HostArray>();
+  readonly #blanks = new Map<number, InputArrays>();
+  #texts: TextBatches | undefined;
 
   constructor(request: FeatureCacheRequest, cut: Cut) {
     this.#request = request;
@@ -171,15 +199,15 @@ class Caching {
     };
   }
 
-  /** The graph above the cut, over cached values; a batch of pictures goes through the whole model. */
+  /** The graph above the cut, over cached values; a batch without them goes through the whole model. */
   #above<T>(batch: LabelledBatch, build: (whole: LabelledBatch) => T): T {
     const { features } = batch as Partial<FeatureBatch>;
     if (!features) return build(batch);
     const { size } = batch;
     const { path, shape } = this.#cut;
-    const image = this.#blanks.get(size) ?? blank(this.#request, size).image;
-    this.#blanks.set(size, image);
-    const whole = { ...batch, image } as LabelledBatch;
+    const inputs = this.#blanks.get(size) ?? inputArrays(blank(this.#request, size));
+    this.#blanks.set(size, inputs);
+    const whole = { ...batch, ...inputs } as LabelledBatch;
     const values = tensor(features.data, { shape: [size, ...shape] });
     return withLayerOutput(this.#request.model, path, values, () => build(whole));
   }
@@ -191,13 +219,17 @@ class Caching {
   /** Batches of features; the last one of pictures where it is short. */
   #loader(dataset: Samples): TrainLoop['loader'] {
     const { loader, batchSize, seed } = this.#request;
+    const texts = this.#texts;
     const cached = new DataLoader(dataset, { batchSize, seed, shuffle: true });
+    // Texts are visited by their lengths, which features do not have.
+    const loaderOf = (epoch: number): DataLoader<{ readonly label: number }> =>
+      texts ? new DataLoader(subset(dataset, texts.order(epoch)), { batchSize, seed }) : cached;
     const whole = dataset.length % batchSize === 0 || dataset.length < batchSize ? loader.length : loader.length - 1;
     return {
       length: loader.length,
       async *epoch(epoch, { startBatch = 0 } = {}) {
         if (startBatch < whole)
-          for await (const batch of cached.epoch(epoch, { startBatch })) {
+          for await (const batch of loaderOf(epoch).epoch(epoch, { startBatch })) {
             if (batch.index >= whole) break;
             yield batch;
           }
@@ -208,8 +240,9 @@ class Caching {
   }
 
   async #trainingPart(train: Samples, memory: number): Promise<Part | string | undefined> {
-    const { lossOf, loader, seed, epochs } = this.#request;
+    const { lossOf, loader, seed, epochs, done, text, batchSize } = this.#request;
     const size = trainBatch(this.#request);
+    this.#texts = text && textBatches(await tokenCounts(train, text), text, { batchSize, seed });
     const request = await this.#cacheRequest('train', train, this.#cut.hash, size);
     const make = async (): Promise<void> => {
       const text = `computing the outputs of ${this.#cut.path} once for ${train.length} samples`;
@@ -221,9 +254,9 @@ class Caching {
     if (!opened) return undefined;
     let part = { ...opened, dataset: await featureSet(train, opened.rows, request.width) };
     // The proof on this machine: the first batch of training, whole and from the cache.
-    const { value } = await loader.epoch(0)[Symbol.asyncIterator]().next();
+    const value = await firstBatch(loader);
     const repeats = async (): Promise<boolean> => {
-      const cached = await new DataLoader(part.dataset, { batchSize: size, seed, shuffle: true }).batch(0, 0);
+      const cached = await firstBatch(this.#loader(part.dataset));
       const loss = async (batch: LabelledBatch): Promise<number> => {
         const graph = discarding(() => {
           seedBatch(seed, 0);
@@ -231,9 +264,10 @@ class Caching {
         });
         return graph.item();
       };
-      const fresh = await this.#capture(value as LabelledBatch, lossOf);
-      const same = fresh.every((v, i) => Object.is(v, (cached as unknown as FeatureBatch).features.data[i]));
-      return same && Object.is(await loss(value as LabelledBatch), await loss(cached as LabelledBatch));
+      const fresh = await this.#capture(value, lossOf);
+      const same = fresh.every((v, i) => Object.is(v, (cached as FeatureBatch).features.data[i]));
+      if (!same || !Object.is(await loss(value), await loss(cached))) return false;
+      return text === undefined || this.#repeatsPadded(part, text, done + epochs, size);
     };
     if (await repeats()) return part;
     await part.rows.close();
@@ -252,8 +286,29 @@ class Caching {
     return 'a sample gives other values in another batch, so results would differ';
   }
 
-  async #validationPart(validation: Samples, memory: number): Promise<Part | undefined> {
-    const { task, model, evalBatchSize } = this.#request;
+  /** Whether the same texts give their cached values at every length that training pads them to. */
+  async #repeatsPadded({ rows }: Part, text: TextCollateOptions, epochs: number, size: number): Promise<boolean> {
+    const { train, lossOf, stop } = this.#request;
+    const texts = this.#texts as TextBatches;
+    const chosen = texts.shortest(size);
+    const width = sizeOf(this.#cut.shape);
+    for (const padToMultipleOf of texts.padded(epochs)) {
+      if (stop()) throw new Interrupted('INTERRUPTED', 'stopped by a signal');
+      const options = { batchSize: size, text: { ...text, bucketed: false, padToMultipleOf } };
+      const batch = await new DataLoader(subset(train, chosen), options).batch(0, 0);
+      const fresh = await this.#capture(batch as LabelledBatch, lossOf);
+      for (const [i, row] of chosen.entries()) {
+        const known = await rows.row(row);
+        if (!known.every((v, j) => Object.is(v, fresh[i * width + j]))) return false;
+      }
+    }
+    return true;
+  }
+
+  async #validationPart(all: Samples, memory: number): Promise<Part | undefined> {
+    const { task, model, evalBatchSize, text, transforms } = this.#request;
+    // Texts are measured by length: in these very batches.
+    const validation = text ? subset(all, measuringOrder(await tokenCounts(all, text))) : all;
     const { path, shape } = this.#cut;
     const size = Math.min(evalBatchSize, validation.length);
     const batch = blank(this.#request, size);
@@ -261,14 +316,14 @@ class Caching {
     const zero = tensor(new Float32Array(size * sizeOf(shape)), { shape: [size, ...shape] });
     const above = discarding(() => withLayerOutput(model, path, zero, () => build(batch)));
     const nodes = above.flatMap(({ loss, predictions }) => [loss.node, predictions.node]);
-    if (nodes.some((node) => dependsOn(node, batch.image.data))) return undefined;
+    if (nodes.some((node) => dependsOn(node, inputData(batch)))) return undefined;
     // Measured in the same batches every time, the last one shorter: nothing to prove about their sizes.
     const request = await this.#cacheRequest('validation', validation, this.#cut.hash, size);
     const lossOf = (b: LabelledBatch): Tensor => (build(b)[0] as HeadOutput).loss;
     const make = (): Promise<void> => makeCache(request, this.#compute(validation, size, false, lossOf));
     let opened = await this.#openOrMake(request, Math.max(0, memory), make);
     if (opened?.reused) {
-      const loader = new DataLoader(validation, { batchSize: size, transforms: this.#request.transforms });
+      const loader = new DataLoader(validation, { batchSize: size, transforms, ...this.#inOrder() });
       const first = await this.#capture((await loader.batch(0, 0)) as LabelledBatch, lossOf);
       let same = true;
       for (let i = 0; i < size && same; i++) {
@@ -302,7 +357,14 @@ class Caching {
     return rows && { rows, reused: false };
   }
 
+  /** Texts as they come, each batch padded to its longest. */
+  #inOrder(): { text?: TextCollateOptions } {
+    const { text } = this.#request;
+    return text ? { text: { ...text, bucketed: false } } : {};
+  }
+
   async #cacheRequest(part: string, data: Samples, trunk: string, batchSize: number): Promise<CacheRequest> {
+    const { text } = this.#request;
     const backend = currentBackend() as { name: string; addon?: { isa?: string } };
     const identity = {
       format: 1,
@@ -311,6 +373,7 @@ class Caching {
       layer: this.#cut.path,
       data: await contentHash(data),
       transforms: this.#request.transforms,
+      ...(text && { tokens: [sha256(JSON.stringify(text.tokenizer.json)), text.maxLength, text.padToMultipleOf] }),
       batchSize,
       engine: `${backend.name} ${backend.addon?.isa ?? ''}`,
     };
@@ -337,7 +400,7 @@ class Caching {
     const order = Array.from({ length: rest ? n - rest + size : n }, (_, i) =>
       rest && i >= n - rest ? i - size + rest : i,
     );
-    const loader = new DataLoader(subset(data, order), { batchSize: size, transforms });
+    const loader = new DataLoader(subset(data, order), { batchSize: size, transforms, ...this.#inOrder() });
     for await (const batch of loader.epoch(0)) {
       if (stop()) throw new Interrupted('INTERRUPTED', 'stopped by a signal');
       const values = await this.#capture(batch as LabelledBatch, build);
@@ -349,49 +412,3 @@ class Caching {
     }
   }
 }
-
-const allLabels = async (source: Samples): Promise<Awaited<ReturnType<typeof labelsAt>>[]> => {
-  const all = [];
-  for (let i = 0; i < source.length; i++) all.push(await labelsAt(source, i));
-  return all;
-};
-
-/** Cached rows as a data set: the samples of `source`, their features in place of their picture. */
-async function featureSet(source: Samples, rows: CachedRows, size: number): Promise<Samples> {
-  const labels = await allLabels(source);
-  const schema: Schema = { features: { features: { kind: 'vector', size } }, labels: source.schema.labels };
-  type Features = { readonly features: Float32Array; readonly label: number };
-  const sample = (index: number, features: Float32Array) => ({ features, ...labels[index] }) as unknown as Features;
-  const set: Dataset<Features> = {
-    name: source.name,
-    length: source.length,
-    schema,
-    get: (index) => {
-      const row = rows.row(index);
-      return row instanceof Promise ? row.then((values) => sample(index, values)) : sample(index, row);
-    },
-    id: (index) => idOf(source, index),
-    label: (index) => labels[index]?.label as number,
-    describe: (index) => source.describe?.(index) ?? `${source.name} sample ${idOf(source, index)}`,
-  };
-  return set;
-}
-
-/** What the cache did, for people. */
-export function cacheText({
-  layer,
-  shape,
-  samples,
-  bytes,
-  seconds,
-  reused,
-  inMemory,
-}: EventTable['feature-cache']): string {
-  const what = `${samples} samples of ${layer} (${shapeText(shape)}), ${formatBytes(bytes)}`;
-  const where = inMemory ? '' : ', read from disk as they are needed';
-  return reused
-    ? `features: ${what} from the cache in ${seconds.toFixed(1)} s${where}; epochs train what is above`
-    : `features: ${what} computed and cached in ${seconds.toFixed(1)} s${where}; epochs train what is above`;
-}
-
-const shapeText = (shape: Shape): string => shape.join('x');
