@@ -32,7 +32,7 @@ export interface LrFinding {
   readonly steepest?: number;
   /** A tenth of the rate of the least smoothed loss; undefined without a suggestion. */
   readonly minimum?: number;
-  /** Midway down the longest fall (fastai's valley): what to try first. Undefined where the fall does not rise above the noise. */
+  /** Where the smoothed loss has done a third of its fall: what to try first. Undefined where the fall does not rise above the noise. */
   readonly valley?: number;
   /** How far the smoothed loss falls, and how far it would by chance. */
   readonly fall: number;
@@ -138,26 +138,10 @@ export function suggestions(
     const change = at(i + 1) - at(i - 1);
     if (change < slope) [steepest, slope] = [i, change];
   }
-  const falling = longestFall(chosen.slice(top, low + 1).map(({ smoothed }) => smoothed));
-  const third = Math.floor(falling.length / 3);
-  const place = falling[third + Math.floor(third / 2)] as number;
-  return { fall, noise, steepest: rate(steepest), minimum: rate(low) / 10, valley: rate(top + place) };
-}
-
-/** Places of the longest falling subsequence. */
-function longestFall(values: readonly number[]): number[] {
-  const longest = values.map(() => 1);
-  const from = values.map(() => -1);
-  let end = 0;
-  for (const [i, value] of values.entries()) {
-    for (let j = 0; j < i; j++)
-      if (value < (values[j] as number) && (longest[j] as number) + 1 > (longest[i] as number))
-        [longest[i], from[i]] = [(longest[j] as number) + 1, j];
-    if ((longest[i] as number) > (longest[end] as number)) end = i;
-  }
-  const places: number[] = [];
-  for (let i = end; i >= 0; i = from[i] as number) places.unshift(i);
-  return places;
+  // By the loss, not by the count of rates: most of a sweep may lie before anything happens.
+  let place = top;
+  while (place < low && at(place) > at(top) - fall / 3) place++;
+  return { fall, noise, steepest: rate(steepest), minimum: rate(low) / 10, valley: rate(place) };
 }
 
 /**
@@ -197,8 +181,8 @@ export function lrFindReason({ points, steepest, minimum, valley, fall, noise, d
   return [
     ended,
     `suggestion: --set optimizer.lr=${said(valley)}`,
-    `  the smoothed loss falls by ${fall.toPrecision(3)} (by chance it moves by ${(SIGNIFICANT * noise).toPrecision(2)}); the suggestion is midway down that fall,`,
-    `  where it is well under way and far from its end. It falls fastest at ${said(steepest as number)}, often too high a rate to hold for a whole run;`,
+    `  the smoothed loss falls by ${fall.toPrecision(3)} (by chance it moves by ${(SIGNIFICANT * noise).toPrecision(2)}); the suggestion is where a third of that is done,`,
+    `  well under way and far from its end. It falls fastest at ${said(steepest as number)}, often too high a rate to hold for a whole run;`,
     `  a tenth of the rate of the least loss is ${said(minimum as number)}`,
   ];
 }
