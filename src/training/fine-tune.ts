@@ -8,6 +8,7 @@ import { areEntityTags, Mixing, type Task } from '../tasks/index.ts';
 import { autocast, type Precision, planAndDiscard } from '../tensor/index.ts';
 import { adapt, baseModelOf, settleAdapter } from './adapter.ts';
 import { type Balance, balanceOf, type ClassWeights } from './balance.ts';
+import { checkFineTuneOptions } from './check-options.ts';
 import { checkStart } from './check-start.ts';
 import { inMemory, inStore, type MemoryCheckpointing, restoreCheckpoint, restoreWeights } from './checkpointing.ts';
 import { type DistillOptions, teacherOf } from './distill.ts';
@@ -150,6 +151,7 @@ export interface FineTuneResult extends TrainResult {
  * @throws MemoryError before the first step when it will not fit; NumericError at the step that met NaN; RunStopped.
  */
 export async function fineTune(options: FineTuneOptions & { balance?: Balance }): Promise<FineTuneResult> {
+  checkFineTuneOptions(options);
   const start = performance.now();
   const { model, data, transforms, text, saveTo, architecture } = options;
   refuseStreams(data);

@@ -8,6 +8,7 @@ import type { Json } from '../io/index.ts';
 import type { Module } from '../nn/index.ts';
 import type { Objective, ObjectiveName } from '../tasks/index.ts';
 import { baseModelOf, settleAdapter } from './adapter.ts';
+import { checkPretrainOptions } from './check-options.ts';
 import type { Measures } from './events.ts';
 import { type FineTuneOptions, type TrainResult, train, withLineage } from './fine-tune.ts';
 import { initialise } from './init.ts';
@@ -27,7 +28,7 @@ import { savePretrained } from './pretrained-folder.ts';
 /** Texts for masked-lm and causal-lm, pictures for the others. */
 export type Unlabelled = UnlabelledTexts | UnlabelledPictures;
 
-type ForLabels = 'labelSmoothing' | 'classWeights' | 'sampler' | 'mixup' | 'cutmix';
+type ForLabels = 'distill' | 'labelSmoothing' | 'classWeights' | 'sampler' | 'mixup' | 'cutmix';
 
 export interface PretrainOptions extends Omit<FineTuneOptions, 'data' | 'task' | ForLabels | 'evalBatchSize'> {
   objective: ObjectiveName;
@@ -54,6 +55,7 @@ export interface PretrainResult extends TrainResult {
  * @throws MemoryError before the first step when it will not fit; NumericError; RunStopped; DataError; ArgumentError.
  */
 export async function pretrain(options: PretrainOptions): Promise<PretrainResult> {
+  checkPretrainOptions(options);
   const { objective, data, objectiveOptions, tokensInMemory, ...rest } = options;
   const { text, transforms, model, listeners = [] } = options;
   const notify = async (notice: string): Promise<void> => {

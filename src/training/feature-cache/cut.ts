@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { graphFlops } from '../../backend/flops.ts';
 import { type Shape, sizeOf } from '../../base/index.ts';
-import { type LabelledBatch, type TokenField, tokenFields } from '../../data/index.ts';
+import { type LabelledBatch, tokenFields } from '../../data/index.ts';
 import { withLayerOutput } from '../../features/index.ts';
 import { type Node, topologicalOrder } from '../../graph/index.ts';
 import { bytesOf, type HostArray } from '../../io/index.ts';
@@ -22,7 +22,7 @@ export interface Cut {
   readonly hash: string;
 }
 
-type InputField = 'image' | TokenField;
+type InputField = 'image' | (typeof tokenFields)[number];
 /** What the model reads of a batch: a picture or tokens, which must not reach the loss but through the cut. */
 export type InputArrays = { readonly [K in InputField]?: HostArray };
 export type InputBatch = LabelledBatch & InputArrays;
