@@ -108,13 +108,13 @@ async function* repeated(loader: ReturnType<typeof prepare>['loader']): AsyncGen
 }
 
 /** Deviations of a smoothed loss that chance alone is not likely to reach between the ends of a curve. */
-const SIGNIFICANT = 6;
+const SIGNIFICANT = 8;
 /** Of the steps: there the mean knows too few losses. */
 const SKIPPED = 0.05;
 
 /**
  * What a curve says. The noise is that of the losses around their smoothed curve, brought down to what is left of it in a mean; a
- * curve whose fall is below six deviations of that suggests nothing. `steps` is what the sweep was to take.
+ * curve whose fall is below eight deviations of that suggests nothing. `steps` is what the sweep was to take.
  */
 export function suggestions(
   points: readonly LrPoint[],
@@ -125,9 +125,9 @@ export function suggestions(
   const n = chosen.length;
   const at = (i: number): number => (chosen[i] as LrPoint).smoothed;
   const rate = (i: number): number => (chosen[i] as LrPoint).lr;
-  const noise = noiseOf(points, steps);
   let low = 0;
   for (let i = 1; i < n; i++) if (at(i) < at(low)) low = i;
+  const noise = noiseOf(points, skipped + low, steps);
   // Where the fall begins: the last place at least as high as all before the lowest.
   let top = 0;
   for (let i = 0; i < low; i++) if (at(i) >= at(top)) top = i;
@@ -145,19 +145,24 @@ export function suggestions(
 }
 
 /**
- * Deviation of the smoothed loss by chance. Differences of losses side by side know nothing of the trend; their median nothing of a
- * curve that bursts. A mean of factor k keeps (1 - k) / (1 + k) of the variance.
+ * Deviation of the smoothed loss by chance: over the whole curve, or before its least point where that is more, for losses scatter
+ * more at high rates. Second differences know nothing of the trend, medians nothing of a curve that bursts. A mean of factor k
+ * keeps (1 - k) / (1 + k) of the variance.
  */
-function noiseOf(points: readonly LrPoint[], steps: number): number {
+function noiseOf(points: readonly LrPoint[], low: number, steps: number): number {
+  const loss = (i: number): number => (points[i] as LrPoint).loss;
   const changes = points
-    .slice(1)
-    .map(({ loss }, i) => Math.abs(loss - (points[i] as LrPoint).loss))
-    .sort((a, b) => a - b);
-  const middle = changes[Math.floor(changes.length / 2)] ?? 0;
-  const deviation = (1.4826 * middle) / Math.SQRT2;
+    .map((_, i) => i)
+    .slice(1, -1)
+    .map((i) => ({ i, size: Math.abs(loss(i + 1) - 2 * loss(i) + loss(i - 1)) / Math.sqrt(6) }));
+  const window = Math.max(6, Math.floor(points.length / 8));
+  const near = changes.filter(({ i }) => i >= low - window && i <= low);
   const keep = smoothingOf(steps);
-  return deviation * Math.sqrt((1 - keep) / (1 + keep));
+  return 1.4826 * Math.max(middleOf(changes), middleOf(near)) * Math.sqrt((1 - keep) / (1 + keep));
 }
+
+const middleOf = (changes: readonly { readonly size: number }[]): number =>
+  changes.map(({ size }) => size).sort((a, b) => a - b)[Math.floor(changes.length / 2)] ?? 0;
 
 const said = (lr: number): string => lr.toExponential(1).replace('e+0', '');
 

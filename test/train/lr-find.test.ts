@@ -64,7 +64,7 @@ test('suggestions on a curve that falls and rises, with noise and without', () =
     expect(Math.abs(Math.log10(minimum) + 2)).toBeLessThan(0.8);
     expect(valley).toBeLessThan(10 * minimum);
     expect(said.fall).toBeGreaterThan(1);
-    expect(said.fall).toBeGreaterThan(6 * said.noise);
+    expect(said.fall).toBeGreaterThan(8 * said.noise);
     const text = lrFindText({ points: sweep(bowl, noise), ...suggestions(sweep(bowl, noise)) });
     expect(text).toContain('--set optimizer.lr=');
     expect(text).toContain('where a third of that is done');
@@ -88,6 +88,10 @@ test('no suggestion from a flat curve of noise, a rise, or nothing; what helps i
     expect(text).toContain('--steps');
     expect(text).not.toContain('optimizer.lr');
   }
+  // Losses that scatter at high rates alone.
+  const wild = new Philox(5, 0);
+  const scattered = sweep((x) => 0.69 + Math.max(0, x + 3) * 0.05 * (2 * wild.uniform() - 1), 0.002);
+  expect(suggestions(scattered)).not.toHaveProperty('valley');
   // The outlier a first batch may be is no fall.
   const [first, ...rest] = sweep(() => 1, 0.02);
   expect(suggestions([{ ...(first as LrPoint), loss: 9, smoothed: 9 }, ...rest])).not.toHaveProperty('valley');
