@@ -104,7 +104,7 @@ export function detectFormat(path: string): Promise<WeightFormat> {
     if (/^\s*\{/.test(text)) return 'index';
     const kind = fileKind(head);
     // Its own reader says what is wrong with the length of the header.
-    if (!kind && /^[^]{8}\{["}\s]/.test(text)) return 'safetensors';
+    if (!kind && /^[\s\S]{8}\{["}\s]/.test(text)) return 'safetensors';
     const what = source.size === 0 ? 'an empty file' : (kind ?? 'no format of weights known here');
     const details = {
       file: path,

@@ -47,7 +47,11 @@ export async function compareModels(
   const once: DataRequest = {
     ...request,
     // The data are read for each model; what there is to say of them is said once.
-    notify: (text) => (told.has(text) ? undefined : (told.add(text), request.notify?.(text))),
+    notify: (text) => {
+      if (told.has(text)) return undefined;
+      told.add(text);
+      return request.notify?.(text);
+    },
   };
   const rows: (ModelCost | ModelMisfit)[] = [];
   for (const name of models) {

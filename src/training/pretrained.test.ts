@@ -102,7 +102,7 @@ test('labels in another order move the rows of the head; other labels make it ne
   const from = join(golden, 'bert');
   const read = await fromPretrained(from, { print: false });
   const moved = await fromPretrained(from, { labels: ['none', 'bad', 'good'], print: false });
-  expect(moved.report.permuted).toEqual(['classifier.weight', 'classifier.bias']);
+  expect([...(moved.report.permuted ?? [])].sort()).toEqual(['classifier.bias', 'classifier.weight']);
   const [a, b] = [await logitsOf(read.model, 'bert'), await logitsOf(moved.model, 'bert')];
   expect(b).toEqual(a.map((_, i) => a[3 * Math.floor(i / 3) + ([2, 0, 1][i % 3] as number)]));
   const others = await fromPretrained(from, { labels: ['x', 'y', 'z'], print: false });

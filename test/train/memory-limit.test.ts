@@ -117,11 +117,6 @@ describe('memoryLimit of a run', () => {
     return options({ model, transforms, batchSize: 40, epochs: 1, memoryLimit });
   };
   test('trains within it and says so in the plan', async () => {
-    const held =
-      4 *
-      tuned()
-        .model.parameters()
-        .reduce((sum, { size }) => sum + size, 0);
     const free = await fineTune(tuned());
     // Nothing of a fresh model is in memory when it is planned.
     const limit = free.plan.memory.growth - Math.floor(free.plan.memory.arena / 20);

@@ -150,14 +150,14 @@ test('the chart', async () => {
   stage_near(["near: labels by nearest neighbours"])
   data1 -->|"without labels"| stage_pretrain
   data1 -->|"60 labels"| stage_tuned
-  stage_pretrain -->|weights| stage_tuned
+  stage_pretrain -->|"weights"| stage_tuned
   stage_pretrain --> stage_moved
   stage_tuned --> stage_moved
   stage_tuned --> stage_known
   stage_tuned --> stage_fresh
-  stage_known -->|labels| stage_labels
+  stage_known -->|"labels"| stage_labels
   stage_fresh --> stage_labels
-  stage_known -->|labels| stage_near
+  stage_known -->|"labels"| stage_near
   stage_fresh --> stage_near
 `);
 });

@@ -68,7 +68,7 @@ describe('bf16 training', () => {
 
   test('refuses an unknown precision', async () => {
     await expect(fineTune(options({ precision: 'fp16' as Precision }))).rejects.toMatchObject({
-      code: 'BAD_PRECISION',
+      code: 'OPTION_INVALID',
     });
   });
 });
