@@ -2,7 +2,7 @@
 import { NumericError } from '../base/errors.ts';
 import type { LabelledBatch } from '../data/index.ts';
 import type { Optimizer } from '../optim/index.ts';
-import { generator, type Variable } from '../tensor/index.ts';
+import { flush, generator, type Variable } from '../tensor/index.ts';
 import { copyOf, restore } from './model-weights.ts';
 import { type StepOptions, TrainStep } from './train-step.ts';
 
@@ -41,6 +41,8 @@ export async function dryRuns(
   const { model } = stepOptions;
   const variables = changing(stepOptions);
   const before = await copyOf(variables);
+  // Averages begin as copies of the weights: made now, not when the weights have moved.
+  if (stepOptions.ema) await flush([...stepOptions.ema.stateDict().values()].map(({ node }) => node));
   const modes = [...model.namedModules()].map(([, module]) => [module, module.training] as const);
   const { seed: seedBefore, stream } = generator;
   let asked = await rates.next();

@@ -262,6 +262,7 @@ describe('at the start of a run', () => {
     const wrong = {
       transforms: [{ kind: 'normalize', mean: [0.5], std: [0.5] }] as Transform[],
       optimizer: { name: 'adamw', lr: 3 } as const,
+      ema: { decay: 0.9 },
     };
     const [told, silent] = [await notices(wrong), await notices({ ...wrong, check: 'off' })];
     expect([told.found, silent.found]).toEqual([['INPUT_NORMALISATION', 'RATE_HIGH'], []]);
