@@ -1,7 +1,7 @@
 /** `cambium check`: what a recipe would stumble over, before it runs. */
 import { findingsText } from '../training/check-fine-tune.ts';
 import { loadRecipe } from '../training/recipe-file.ts';
-import { checkRecipe } from '../training/run-recipe.ts';
+import { checkRecipe } from '../training/recipe-tools.ts';
 import type { RecipeOptions } from './options.ts';
 import { note, print, printJson } from './output.ts';
 

@@ -2,7 +2,7 @@
 import { writeFileAtomic } from '../io/index.ts';
 import { lrFindText } from '../training/lr-find.ts';
 import { loadRecipe } from '../training/recipe-file.ts';
-import { findRecipeRate } from '../training/run-recipe.ts';
+import { findRecipeRate } from '../training/recipe-tools.ts';
 import type { RecipeOptions } from './options.ts';
 import { note, print, printJson } from './output.ts';
 

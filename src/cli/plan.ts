@@ -2,7 +2,7 @@
 import { compareModels, compareModelsText } from '../training/compare-models.ts';
 import { planText } from '../training/plan.ts';
 import { loadRecipe } from '../training/recipe-file.ts';
-import { planRecipe } from '../training/run-recipe.ts';
+import { planRecipe } from '../training/recipe-tools.ts';
 import type { RecipeOptions } from './options.ts';
 import { note, print, printJson } from './output.ts';
 

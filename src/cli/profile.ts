@@ -1,7 +1,7 @@
 /** `cambium profile`: where the time of one training step goes, and how far that is from what the machine can do. */
 import { profileText } from '../training/profile-text.ts';
 import { loadRecipe } from '../training/recipe-file.ts';
-import { profileRecipe } from '../training/run-recipe.ts';
+import { profileRecipe } from '../training/recipe-tools.ts';
 import type { RecipeOptions } from './options.ts';
 import { note, print, printJson } from './output.ts';
 

@@ -5,7 +5,7 @@ import type { DataRequest } from './data-source.ts';
 import { formatBytes } from './machine-memory.ts';
 import { formatFlops } from './plan.ts';
 import type { Recipe } from './recipe.ts';
-import { planRecipe, profileRecipe } from './run-recipe.ts';
+import { planRecipe, profileRecipe } from './recipe-tools.ts';
 
 export interface ModelCost {
   readonly name: string;

@@ -63,17 +63,10 @@ export { type RateGroup, type RateOptions, ratesOf } from './rates.ts';
 export { defineRecipe, type Recipe, type RecipeInput, recipeSchema } from './recipe.ts';
 export { loadRecipe } from './recipe-file.ts';
 export { parseRecipe } from './recipe-parse.ts';
+export { planRecipe, profileRecipe } from './recipe-tools.ts';
 export { builtinRecipes } from './recipes.ts';
 export * from './run/index.ts';
-export {
-  planRecipe,
-  profileRecipe,
-  type ResumeRequest,
-  type RunOutcome,
-  type RunRequest,
-  resumeRun,
-  runRecipe,
-} from './run-recipe.ts';
+export { type ResumeRequest, type RunOutcome, type RunRequest, resumeRun, runRecipe } from './run-recipe.ts';
 export { type ClassReport, type HeadReport, makeReport, type Report, type ReportJson } from './run-report.ts';
 export { makeOptimizer, makeSchedule, type OptimizerOptions, type ScheduleOptions } from './schedule.ts';
 export { RunStopped } from './signals.ts';

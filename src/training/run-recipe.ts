@@ -1,39 +1,24 @@
 /** A recipe becomes a run: data, model, run folder, training, report. And an interrupted run goes on. */
 import { rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ConfigError, DataError, IoError, printable, ShapeError } from '../base/errors.ts';
-import { type TextCollateOptions, type Transform, validateTransforms } from '../data/index.ts';
+import { IoError, printable } from '../base/errors.ts';
 import { ioError, type Json } from '../io/index.ts';
-import { createModel, listModels, modelEntry } from '../models/index.ts';
+import { modelEntry } from '../models/index.ts';
 import type { Module } from '../nn/index.ts';
-import { headSizes, headsOf } from '../tasks/index.ts';
-import { manualSeed } from '../tensor/index.ts';
 import { balanceOf } from './balance.ts';
-import { checkFineTune, type Finding } from './check-fine-tune.ts';
 import { findPlace, placeOf } from './data-place.ts';
-import {
-  type DataRequest,
-  dataHashes,
-  type InMemoryLimits,
-  leakNotice,
-  loadRunData,
-  type RunData,
-} from './data-source.ts';
+import { type DataRequest, dataHashes, type InMemoryLimits, leakNotice, type RunData } from './data-source.ts';
 import type { Listener } from './events.ts';
 import { type FineTuneOptions, type FineTuneResult, fineTune, planFineTune, type TrainOptions } from './fine-tune.ts';
-import type { WeightsLineage } from './init.ts';
-import { keepCompanions, type OpenedInit, openInit, reopenInit, textOf, writeInit } from './init-source.ts';
-import { taskName } from './inputs.ts';
-import { findLearningRate, type LrFinding, type LrFindOptions } from './lr-find.ts';
+import { keepCompanions, type OpenedInit, openInit, reopenInit, writeInit } from './init-source.ts';
 import { formatBytes } from './machine-memory.ts';
-import { findModelFolder, loadModelFolder } from './model-folder.ts';
-import type { RunPlan } from './plan.ts';
-import { type PretrainResult, prepareObjective, pretrainOn, trainOptions } from './pretrain.ts';
-import { isLanguage, type PretrainInputs, pretrainingOf } from './pretrain-inputs.ts';
-import { type ProfileOptions, profileTraining, requireNative, type StepProfile } from './profile.ts';
+import { type PretrainResult, pretrainOn } from './pretrain.ts';
+import type { PretrainInputs } from './pretrain-inputs.ts';
 import type { Recipe } from './recipe.ts';
+import { asRecipe, type OpenedRecipe, openRecipe } from './recipe-options.ts';
 import { parseRecipe } from './recipe-parse.ts';
 import { applySettings, locateSettings, parseSetting } from './recipe-set.ts';
+import { parseHead, type RunHead, refuseChanges } from './resume-changes.ts';
 import { type Checkpoint, RunFolder } from './run/index.ts';
 import { logTo } from './run-log.ts';
 import type { ReportJson } from './run-report.ts';
@@ -58,22 +43,12 @@ export interface RunOutcome {
   readonly report?: ReportJson;
 }
 
-/** What a run must not change under way; the head of its folder. */
-interface RunHead {
-  recipe: Recipe;
-  data: Record<string, string>;
-  /** The weights it started from. */
-  init?: WeightsLineage;
-  /** Where the data were, absolute; see data-place.ts. */
-  dataDir?: string;
-}
-
 /** @throws ConfigError, DataError, IoError, LockedError, MemoryError, NumericError, RunStopped. */
 export async function runRecipe(recipe: Recipe, request: RunRequest & { out?: string } = {}): Promise<RunOutcome> {
   const { out } = request;
   const prepared = await prepare(recipe, request);
   // A plan that does not fit leaves no folder behind.
-  await planned(prepared.options, true);
+  await asRecipe(async () => planFineTune(prepared.options, true));
   const { recipe: resolved } = prepared.data;
   const head: RunHead = headOf(prepared, request.dataDir);
   const options = { keepLast: resolved.checkpoint.keepLast };
@@ -139,63 +114,10 @@ export async function resumeRun(dir: string, request: ResumeRequest = {}): Promi
   }
 }
 
-/** What a recipe would take. */
-export async function planRecipe(recipe: Recipe, request: DataRequest = {}): Promise<RunPlan> {
-  const init = await openInit(recipe, request.dataDir);
-  const data = await loadRunData(init?.recipe ?? recipe, { ...request, text: textInputs(init) });
-  return planned((await optionsOf(data, init, request)).options);
-}
-
-/** Where the time of one training step of a recipe goes. @throws UnsupportedError PROFILE_NATIVE_ONLY. */
-export async function profileRecipe(recipe: Recipe, request: DataRequest & ProfileOptions = {}): Promise<StepProfile> {
-  requireNative();
-  const init = await openInit(recipe, request.dataDir);
-  const data = await loadRunData(init?.recipe ?? recipe, { ...request, text: textInputs(init) });
-  const { options } = await optionsOf(data, init, request);
-  return asRecipe(() => profileTraining(options, request));
-}
-
-/** The learning rate range test on a recipe; nothing is saved. */
-export async function findRecipeRate(recipe: Recipe, request: DataRequest & LrFindOptions = {}): Promise<LrFinding> {
-  const init = await openInit(recipe, request.dataDir);
-  const data = await loadRunData(init?.recipe ?? recipe, { ...request, text: textInputs(init) });
-  const { options } = await optionsOf(data, init, request);
-  return asRecipe(() => findLearningRate(options, request));
-}
-
-/** Labels, inputs and rate of a recipe, before it runs; see checkFineTune. */
-export async function checkRecipe(recipe: Recipe, request: DataRequest = {}): Promise<Finding[]> {
-  const init = await openInit(recipe, request.dataDir);
-  const data = await loadRunData(init?.recipe ?? recipe, { ...request, text: textInputs(init) });
-  const { options } = await optionsOf(data, init, request);
-  return asRecipe(() => checkFineTune(options));
-}
-
-const planned = (options: TrainOptions, check = false): Promise<RunPlan> =>
-  asRecipe(async () => planFineTune(options, check));
-
-/** A model that does not fit its data is a mistake in the recipe. */
-async function asRecipe<T>(body: () => Promise<T>): Promise<T> {
-  try {
-    return await body();
-  } catch (cause) {
-    if (!(cause instanceof ShapeError)) throw cause;
-    throw new ConfigError(cause.code, cause.message, { field: 'model', ...cause.details, cause });
-  }
-}
-
-interface Prepared {
-  readonly data: RunData;
+interface Prepared extends OpenedRecipe {
   readonly hashes: Record<string, string>;
-  readonly options: TrainOptions;
-  /** Of a task that learns without labels. */
-  readonly pretraining?: PretrainInputs;
   readonly emit: Listener;
-  readonly init?: OpenedInit;
 }
-
-const textInputs = (init: OpenedInit | undefined): TextCollateOptions | undefined =>
-  init?.tokenizer && textOf(init.recipe, init.tokenizer);
 
 async function prepare(
   recipe: Recipe,
@@ -208,10 +130,8 @@ async function prepare(
   const notify = (text: string): void | Promise<void> => emit({ type: 'notice', text });
   // Mistakes in names are found before the data are read.
   modelEntry(recipe.model.name);
-  const init = reopened ?? (await openInit(recipe, dataDir));
-  const text = textInputs(init);
-  const data = await loadRunData(init?.recipe ?? recipe, { dataDir, notify, noStandIn, inMemory, text });
-  const { options, pretraining } = await optionsOf(data, init, { notify, inMemory });
+  const opened = await openRecipe(recipe, { dataDir, notify, noStandIn, inMemory }, reopened);
+  const { data, options, pretraining } = opened;
   // Labels that cannot be learned are found before there is a folder.
   const balance = pretraining ? {} : await balanceOf(data.train, options);
   const leak = await leakNotice(data);
@@ -222,196 +142,14 @@ async function prepare(
       ? ({ [data.test ? 'test' : 'validation']: data.test ?? data.validation } as Partial<RunData>)
       : data;
   return {
-    data,
+    ...opened,
     // Another teacher teaches something else: a run goes on with the one it had.
     hashes: {
       ...(await dataHashes(measured)),
       ...(options.distill && { teacher: options.distill.teacher.weightsHash }),
     },
     options: { ...options, balance },
-    pretraining,
     emit,
-    ...(init && { init }),
-  };
-}
-
-/** The model's options follow the data where the recipe leaves them open. */
-function buildModel(recipe: Recipe, data: RunData): { module: Module; architecture: Recipe['model'] } {
-  const { schema } = data.train;
-  const pretraining = pretrainingOf(recipe.task);
-  const heads = pretraining ? [] : headsOf(schema);
-  const classes = heads.reduce((sum, { names }) => sum + names.length, 0);
-  if (!pretraining && recipe.task !== undefined && recipe.task !== taskName(schema))
-    throw new ConfigError(
-      'RECIPE_INVALID',
-      `task is ${recipe.task}, by their labels the data are for ${taskName(schema)}`,
-      {
-        field: 'task',
-        expected: taskName(schema),
-        got: recipe.task,
-      },
-    );
-  const { defaults, input = 'image' } = modelEntry(recipe.model.name);
-  const wanted = data.text ? 'text' : 'image';
-  if (input !== wanted)
-    throw new ConfigError(
-      'MODEL_INPUT',
-      `model ${printable(recipe.model.name)} reads ${input}, the data are ${wanted}`,
-      {
-        field: 'model.name',
-        expected: `a model of ${wanted}`,
-        got: recipe.model.name,
-        hint: `cambium models lists those of ${wanted}`,
-      },
-    );
-  const perToken = heads.some(({ kind }) => kind === 'tags');
-  if (perToken && !('perToken' in defaults)) refuseTokens(recipe.model.name);
-  const fits: Record<string, unknown> = {
-    ...(perToken && { perToken }),
-    ...(!pretraining && { numClasses: classes, ...(heads.length > 1 && { heads: headSizes(heads) }) }),
-    // Numbers and the logits of single labels are negative as often as not.
-    ...(heads.some(({ kind }) => kind !== 'class') && { outputRelu: false }),
-    ...(data.text ? textFits(data.text) : imageFits(data)),
-  };
-  const open = Object.entries(fits).filter(([key]) => key in defaults || key === 'heads');
-  const architecture = { ...Object.fromEntries(open), ...recipe.model };
-  const { name, ...options } = architecture;
-  if (!pretraining && options.numClasses !== undefined && options.numClasses !== classes)
-    throw new ConfigError(
-      'CLASSES_MISMATCH',
-      `model.numClasses is ${printable(options.numClasses)}, the data have ${classes} ${heads.every(({ kind }) => kind === 'class') && heads.length === 1 ? 'classes' : 'values to predict'}`,
-      {
-        field: 'model.numClasses',
-        expected: classes,
-        got: options.numClasses,
-        hint: `leave it out, or set it to ${classes}`,
-      },
-    );
-  if (options.heads !== undefined && JSON.stringify(options.heads) !== JSON.stringify(fits.heads))
-    throw new ConfigError('CLASSES_MISMATCH', 'model.heads is not what the data have labels for', {
-      field: 'model.heads',
-      expected: fits.heads,
-      got: options.heads,
-      hint: 'leave it out: it follows from data.labels',
-    });
-  if (!pretraining && (options.perToken ?? false) !== perToken)
-    throw new ConfigError(
-      'MODEL_TASK',
-      `model.perToken is ${String(options.perToken)}, the data have ${perToken ? '' : 'no '}tags`,
-      {
-        field: 'model.perToken',
-        expected: perToken,
-        got: options.perToken,
-        hint: 'leave it out: it follows from the data',
-      },
-    );
-  if (data.text && typeof options.vocabSize === 'number') data.text.tokenizer.checkFits(options.vocabSize);
-  manualSeed(recipe.seed);
-  return {
-    module: createModel(name, options, pretraining && isLanguage(pretraining) ? pretraining : undefined),
-    architecture,
-  };
-}
-
-function refuseTokens(name: string): never {
-  const able = listModels().flatMap(({ name: other, defaults }) => ('perToken' in defaults ? other : []));
-  throw new ConfigError(
-    'MODEL_TASK',
-    `model ${printable(name)} classifies texts as a whole, the data have a class for each word`,
-    {
-      field: 'model.name',
-      expected: able,
-      got: name,
-      hint: `for token-classification there are: ${able.join(', ')}`,
-    },
-  );
-}
-
-function imageFits({ recipe, train }: RunData): Record<string, unknown> {
-  const { height, width, channels } = validateTransforms(recipe.transforms, train.schema).modelSize;
-  return { inChannels: channels, imageSize: height, inFeatures: channels * height * width };
-}
-
-const textFits = ({ tokenizer }: TextCollateOptions): Record<string, unknown> => ({
-  vocabSize: tokenizer.vocabSize,
-  padTokenId: tokenizer.padId,
-});
-
-/** No more tokens than the model has positions. @throws ConfigError LENGTH_EXCEEDED for a recipe that wants more. */
-function fitLength(text: TextCollateOptions, { maxLength }: Recipe, positions: unknown): TextCollateOptions {
-  if (typeof positions !== 'number') return text;
-  if (maxLength !== undefined && maxLength > positions)
-    throw new ConfigError('LENGTH_EXCEEDED', `maxLength ${maxLength}: the model has ${positions} positions`, {
-      field: 'maxLength',
-      expected: `<= ${positions}`,
-      got: maxLength,
-      hint: `set maxLength to ${positions}, or build the model with ${maxLength} positions`,
-    });
-  return {
-    ...text,
-    maxLength: Math.min(positions, text.maxLength ?? text.tokenizer.config.modelMaxLength ?? positions),
-  };
-}
-
-async function optionsOf(
-  data: RunData,
-  init: OpenedInit | undefined,
-  { notify, inMemory }: Pick<DataRequest, 'notify' | 'inMemory'>,
-): Promise<{ options: TrainOptions; pretraining?: PretrainInputs }> {
-  const { distill } = data.recipe;
-  const options = {
-    ...classificationOptions(data, init),
-    ...(distill && { distill: { ...distill, teacher: await loadModelFolder(await findModelFolder(distill.teacher)) } }),
-  };
-  const objective = pretrainingOf(data.recipe.task);
-  if (!objective) return { options };
-  const { model, transforms, text } = options;
-  const needs = { model, transforms, text, packing: { notify, tokensInMemory: inMemory?.tokens } };
-  const pretraining = await prepareObjective(objective, data, { ...needs, ...data.recipe.objective });
-  return { options: trainOptions(pretraining, { ...options, selectBy: { metric: 'loss' } }), pretraining };
-}
-
-function classificationOptions(data: RunData, init?: OpenedInit): FineTuneOptions {
-  const { recipe } = data;
-  const { module, architecture } = buildModel(recipe, data);
-  const given: Record<string, unknown> = { ...modelEntry(architecture.name).defaults, ...architecture };
-  const positions = given.maxPositionEmbeddings ?? given.nPositions;
-  const { optimizer, schedule, epochs, batchSize, evalBatchSize, accumulate, clip, labelSmoothing, precision } = recipe;
-  const { freeze, unfreeze, freezeBatchNorm, ema, lora, classWeights, sampler, mixup, cutmix, heads, maxSteps } =
-    recipe;
-  return {
-    model: module,
-    architecture,
-    ...(init && { init: init.init }),
-    data,
-    transforms: recipe.transforms as unknown as Transform[],
-    text: data.text && fitLength(data.text, recipe, positions),
-    optimizer,
-    schedule,
-    epochs,
-    maxSteps,
-    batchSize,
-    evalBatchSize,
-    accumulate,
-    clip,
-    freeze,
-    unfreeze,
-    freezeBatchNorm,
-    lora,
-    ema,
-    classWeights,
-    sampler,
-    mixup,
-    cutmix,
-    labelSmoothing,
-    heads,
-    precision,
-    memoryLimit: recipe.memoryLimit,
-    featureCache: recipe.featureCache,
-    check: recipe.check,
-    selectBy: recipe.selectBy,
-    earlyStopping: recipe.earlyStopping,
-    seed: recipe.seed,
   };
 }
 
@@ -519,60 +257,4 @@ async function checkRoom(dir: string, model: Module, { optimizer, checkpoint, un
         hint: 'choose a folder on another disk with --out, or keep fewer with --set checkpoint.keepLast=1',
       },
     );
-}
-
-function parseHead(value: Json, file: string): RunHead {
-  const head = value as unknown as Partial<RunHead> | null;
-  const isPlace = head?.dataDir === undefined || typeof head.dataDir === 'string';
-  if (typeof head?.recipe !== 'object' || typeof head.data !== 'object' || !isPlace)
-    throw new DataError('NOT_A_RUN', `${printable(file)} is not the head of a training run`, { file });
-  return head as RunHead;
-}
-
-function refuseChanges(before: RunHead, after: RunHead, allowed: readonly string[]): void {
-  const differences = [
-    ...changes(before.recipe, after.recipe, ''),
-    ...changes(before.data, after.data, 'data.sha256.'),
-  ];
-  const ignored = new Set(['description', 'data.dir', 'check']);
-  const allowedFor = (field: string): boolean =>
-    allowed.some(
-      (name) => field === name || field.startsWith(`${name}.`) || (name === 'data' && field.startsWith('data')),
-    );
-  const refused = differences.filter(({ field }) => !ignored.has(field) && !allowedFor(field));
-  const [first] = refused;
-  if (!first) return;
-  const isData = first.field.startsWith('data.sha256.');
-  const list = refused.map(({ field }) => (isData ? field.replace('data.sha256.', 'data ') : field)).join(', ');
-  throw new ConfigError(
-    'RESUME_CHANGED',
-    isData
-      ? `the samples are not those of the interrupted run: ${list} differ`
-      : `${list}: changed since the run began (${first.field} was ${printable(first.before ?? null)}, is ${printable(first.after ?? null)})`,
-    {
-      field: isData ? 'data' : first.field,
-      expected: first.before,
-      got: first.after,
-      hint: isData
-        ? 'pass --data-dir with the same files, or accept other ones by --allow-change data'
-        : `accept it by --allow-change ${first.field}`,
-    },
-  );
-}
-
-interface Change {
-  field: string;
-  before: unknown;
-  after: unknown;
-}
-
-/** Where two plain values differ, by dotted path. */
-function changes(before: unknown, after: unknown, path: string): Change[] {
-  const isObject = (v: unknown): v is Record<string, unknown> =>
-    typeof v === 'object' && v !== null && !Array.isArray(v);
-  if (isObject(before) && isObject(after))
-    return [...new Set([...Object.keys(before), ...Object.keys(after)])].flatMap((key) =>
-      changes(before[key], after[key], path === '' || path.endsWith('.') ? path + key : `${path}.${key}`),
-    );
-  return JSON.stringify(before) === JSON.stringify(after) ? [] : [{ field: path, before, after }];
 }

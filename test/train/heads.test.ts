@@ -23,7 +23,7 @@ import {
   resumeRun,
   runRecipe,
 } from '../../src/training/index.ts';
-import { checkRecipe, findRecipeRate } from '../../src/training/run-recipe.ts';
+import { checkRecipe, findRecipeRate } from '../../src/training/recipe-tools.ts';
 
 let dir: string;
 beforeAll(async () => {
