@@ -2,9 +2,10 @@
 import { balanceOf } from './balance.ts';
 import { checkLabels, type Finding } from './check-data.ts';
 import { checkPrepared } from './check-start.ts';
-import { prepare, type TrainOptions } from './fine-tune.ts';
+import type { TrainOptions } from './fine-tune-options.ts';
 import { headsToLearn } from './head-classes.ts';
 import { initialise } from './init.ts';
+import { prepare } from './prepare.ts';
 
 /**
  * Looks at labels, head, first batches and a few dry steps; the model's weights are those of `init` afterwards, no step is taken.

@@ -4,7 +4,7 @@ import { exists, readJson, readWeights } from '../io/index.ts';
 import { isOfHead, type ModelStructure, structureOf } from '../models/index.ts';
 import type { Module } from '../nn/index.ts';
 import type { Finding, Origin } from './check-data.ts';
-import type { FineTuneOptions } from './fine-tune.ts';
+import type { FineTuneOptions } from './fine-tune-options.ts';
 import { weightsPath } from './init.ts';
 
 /** `classes` are the names of the data's one label, where that is all there is. Nothing where the head was asked to be new. */

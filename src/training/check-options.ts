@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { ArgumentError, nearest, printable } from '../base/errors.ts';
 import { objectiveNames } from '../tasks/index.ts';
-import type { TrainOptions } from './fine-tune.ts';
+import type { TrainOptions } from './fine-tune-options.ts';
 import type { PretrainOptions } from './pretrain.ts';
 import { recipeSchema } from './recipe.ts';
 import { pathText } from './recipe-parse.ts';

@@ -3,7 +3,8 @@ import { checkBatch, checkLabels, type Finding, firstBatch, type Origin } from '
 import { checkHead } from './check-head.ts';
 import { checkRate } from './check-rate.ts';
 import type { Listener } from './events.ts';
-import type { prepare, TrainOptions } from './fine-tune.ts';
+import type { TrainOptions } from './fine-tune-options.ts';
+import type { Prepared } from './prepare.ts';
 
 /**
  * Looks at labels, head, first batches and a few dry steps, which are taken back, so that training is the same to the bit without
@@ -11,7 +12,7 @@ import type { prepare, TrainOptions } from './fine-tune.ts';
  */
 export async function checkStart(
   options: TrainOptions,
-  prepared: ReturnType<typeof prepare>,
+  prepared: Prepared,
   origin: Origin,
   emit: Listener,
 ): Promise<void> {
@@ -23,7 +24,7 @@ export async function checkStart(
 /** What follows once a run is prepared. Reads weights and puts back what dry steps change, to the bit. */
 export async function checkPrepared(
   options: Pick<TrainOptions, 'model' | 'data' | 'init' | 'inputs' | 'optimizer' | 'freeze'>,
-  prepared: ReturnType<typeof prepare>,
+  prepared: Prepared,
   origin: Origin | undefined,
 ): Promise<Finding[]> {
   const { model, data, inputs, optimizer } = options;

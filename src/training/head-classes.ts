@@ -5,7 +5,7 @@ import { exists, type Json, readJson, weightFileNames } from '../io/index.ts';
 import { type ConfigJson, labelsOf } from '../models/index.ts';
 import type { Module } from '../nn/index.ts';
 import { headsOf } from '../tasks/index.ts';
-import type { TrainOptions } from './fine-tune.ts';
+import type { TrainOptions } from './fine-tune-options.ts';
 import { parseHeads } from './head-config.ts';
 
 /** What one head predicts, in the order of its outputs. */

@@ -16,13 +16,8 @@ export { type EvaluateOptions, type Evaluation, evaluate, majorityBaseline } fro
 export { type EventTable, type Listener, type Measures, on, type TrainEvent } from './events.ts';
 export { type FeatureData, type FeatureDataRequest, openFeatureData } from './feature-data.ts';
 export { type FeatureModelOptions, type OpenedModel, openFeatureModel } from './feature-model.ts';
-export {
-  type FineTuneOptions,
-  type FineTuneResult,
-  fineTune,
-  planFineTune,
-  type TrainResult,
-} from './fine-tune.ts';
+export { type FineTuneResult, fineTune, type TrainResult } from './fine-tune.ts';
+export type { FineTuneOptions } from './fine-tune-options.ts';
 export type { HeadOutcome, NamedHead } from './head-classes.ts';
 export { type InitOptions, type InitReport, initialise, type WeightsLineage } from './init.ts';
 export type { Inputs, Preprocessing, Samples } from './inputs.ts';
@@ -41,6 +36,7 @@ export {
 } from './model-folder.ts';
 export * from './pipeline/index.ts';
 export { planText, type RunPlan } from './plan.ts';
+export { planFineTune } from './prepare.ts';
 export { type PretrainOptions, type PretrainResult, pretrain } from './pretrain.ts';
 export {
   measureObjective,

@@ -5,10 +5,11 @@
 import { ArgumentError, NumericError } from '../base/errors.ts';
 import type { LabelledBatch } from '../data/index.ts';
 import { balanceOf } from './balance.ts';
-import { prepare, type TrainOptions } from './fine-tune.ts';
+import type { TrainOptions } from './fine-tune-options.ts';
 import { headsToLearn } from './head-classes.ts';
 import { initialise } from './init.ts';
 import { copyOf, restore } from './model-weights.ts';
+import { type Prepared, prepare } from './prepare.ts';
 
 export interface LrFindOptions {
   /** From 1e-7 to 1 unless told. */
@@ -103,7 +104,7 @@ export async function findLearningRate(
   return { points, ...suggestions(points, steps), ...(diverged !== undefined && { diverged }) };
 }
 
-async function* repeated(loader: ReturnType<typeof prepare>['loader']): AsyncGenerator<LabelledBatch, void, void> {
+async function* repeated(loader: Prepared['loader']): AsyncGenerator<LabelledBatch, void, void> {
   for (let epoch = 0; ; epoch++) yield* loader.epoch(epoch);
 }
 

@@ -10,7 +10,8 @@ import type { Objective, ObjectiveName } from '../tasks/index.ts';
 import { baseModelOf, settleAdapter } from './adapter.ts';
 import { checkPretrainOptions } from './check-options.ts';
 import type { Measures } from './events.ts';
-import { type FineTuneOptions, type TrainResult, train, withLineage } from './fine-tune.ts';
+import { type TrainResult, train, withLineage } from './fine-tune.ts';
+import type { FineTuneOptions } from './fine-tune-options.ts';
 import { initialise } from './init.ts';
 import type { RunPlan } from './plan.ts';
 import {

@@ -11,7 +11,8 @@ import type { LabelledBatch } from '../data/index.ts';
 import { recordLayers } from '../graph/index.ts';
 import { withLayers } from '../nn/index.ts';
 import { currentBackend, type Tensor, useBackend } from '../tensor/index.ts';
-import { type FineTuneOptions, prepare } from './fine-tune.ts';
+import type { FineTuneOptions } from './fine-tune-options.ts';
+import { prepare } from './prepare.ts';
 import { TrainStep } from './train-step.ts';
 
 export interface ProfileOptions {

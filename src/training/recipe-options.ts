@@ -3,7 +3,7 @@ import { ConfigError, ShapeError } from '../base/errors.ts';
 import type { TextCollateOptions, Transform } from '../data/index.ts';
 import { modelEntry } from '../models/index.ts';
 import { type DataRequest, loadRunData, type RunData } from './data-source.ts';
-import type { FineTuneOptions, TrainOptions } from './fine-tune.ts';
+import type { FineTuneOptions, TrainOptions } from './fine-tune-options.ts';
 import { type OpenedInit, openInit, textOf } from './init-source.ts';
 import { findModelFolder, loadModelFolder } from './model-folder.ts';
 import { prepareObjective, trainOptions } from './pretrain.ts';

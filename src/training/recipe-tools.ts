@@ -1,9 +1,10 @@
 /** What can be asked of a recipe without running it: its plan, time, learning rate and mistakes. Nothing is saved. */
 import { checkFineTune, type Finding } from './check-fine-tune.ts';
 import type { DataRequest } from './data-source.ts';
-import { planFineTune, type TrainOptions } from './fine-tune.ts';
+import type { TrainOptions } from './fine-tune-options.ts';
 import { findLearningRate, type LrFinding, type LrFindOptions } from './lr-find.ts';
 import type { RunPlan } from './plan.ts';
+import { planFineTune } from './prepare.ts';
 import { type ProfileOptions, profileTraining, requireNative, type StepProfile } from './profile.ts';
 import type { Recipe } from './recipe.ts';
 import { asRecipe, openRecipe } from './recipe-options.ts';
