@@ -4,6 +4,7 @@
  */
 import { DataError, printable } from '../base/errors.ts';
 import { type WrittenFile, writeFileAtomic } from './atomic.ts';
+import { decodablePrefix } from './decodable.ts';
 import { readFileBytes } from './failure.ts';
 
 export interface JsonOptions {
@@ -27,7 +28,7 @@ export function decodeUtf8(bytes: Uint8Array, file?: string, baseOffset = 0): st
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (cause) {
-    const offset = baseOffset + firstInvalid(bytes);
+    const offset = baseOffset + Math.min(decodablePrefix(bytes), Math.max(0, bytes.length - 1));
     throw new DataError('UTF8_INVALID', `${where(file)}expected UTF-8 text, found an invalid byte at ${offset}`, {
       file,
       offset,
@@ -49,26 +50,6 @@ export function writeJson(path: string, value: unknown): Promise<WrittenFile> {
 }
 
 const where = (file: string | undefined): string => (file === undefined ? '' : `${printable(file)}: `);
-
-// The decoder does not say where it stopped. Streaming prefixes decode, so the first bad byte is found by bisection.
-function firstInvalid(bytes: Uint8Array): number {
-  const valid = (end: number): boolean => {
-    try {
-      new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(0, end), { stream: true });
-      return true;
-    } catch {
-      return false;
-    }
-  };
-  let good = 0;
-  let bad = bytes.length + 1;
-  while (bad - good > 1) {
-    const middle = (good + bad) >> 1;
-    if (valid(middle)) good = middle;
-    else bad = middle;
-  }
-  return Math.min(good, Math.max(0, bytes.length - 1));
-}
 
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 const escapes: { readonly [c: string]: string } = {

@@ -2,6 +2,7 @@
 import { DataError, printable } from '../base/errors.ts';
 import type { Json } from '../io/index.ts';
 import { type Head, type HeadOptions, makeHead } from '../tasks/index.ts';
+import { badConfig } from './bad-config.ts';
 
 const problems: Readonly<Record<Head['kind'], string>> = {
   class: 'single_label_classification',
@@ -41,23 +42,23 @@ export function parseHeads(config: Readonly<Record<string, Json>>, file: string)
     const labels = isObject(id2label) ? id2label : {};
     const names = Object.keys(labels).map((_, i) => labels[String(i)]);
     if (names.length < 2 || !names.every((label) => typeof label === 'string'))
-      bad(file, 'id2label', 'labels numbered from 0', id2label);
+      badConfig(file, 'id2label', 'labels numbered from 0', id2label);
     return [{ kind: 'class', field: 'label', names: names as string[] }];
   }
-  if (!Array.isArray(heads) || heads.length === 0) return bad(file, 'heads', 'a list of heads', heads);
+  if (!Array.isArray(heads) || heads.length === 0) return badConfig(file, 'heads', 'a list of heads', heads);
   return heads.map((value, i) => {
     const field = `heads[${i}]`;
-    if (!isObject(value)) return bad(file, field, 'an object', value);
+    if (!isObject(value)) return badConfig(file, field, 'an object', value);
     const { kind, names, field: label, weight = 1 } = value;
-    if (typeof label !== 'string' || label === '') bad(file, `${field}.field`, 'a name', label);
+    if (typeof label !== 'string' || label === '') badConfig(file, `${field}.field`, 'a name', label);
     if (typeof kind !== 'string' || !(kind in problems))
-      bad(file, `${field}.kind`, Object.keys(problems).join(' | '), kind);
+      badConfig(file, `${field}.kind`, Object.keys(problems).join(' | '), kind);
     if (!Array.isArray(names) || !names.every((name) => typeof name === 'string'))
-      bad(file, `${field}.names`, 'names', names);
-    if (typeof weight !== 'number' || !(weight >= 0)) bad(file, `${field}.weight`, 'a number', weight);
+      badConfig(file, `${field}.names`, 'names', names);
+    if (typeof weight !== 'number' || !(weight >= 0)) badConfig(file, `${field}.weight`, 'a number', weight);
     const { scale } = value;
     if (scale !== undefined && !(isObject(scale) && Array.isArray(scale.mean) && Array.isArray(scale.std)))
-      bad(file, `${field}.scale`, 'mean and std', scale);
+      badConfig(file, `${field}.scale`, 'mean and std', scale);
     const options = value as unknown as HeadOptions;
     try {
       makeHead(options);
@@ -74,16 +75,3 @@ export function parseHeads(config: Readonly<Record<string, Json>>, file: string)
 
 const isObject = (value: Json | undefined): value is { [key: string]: Json } =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
-
-function bad(file: string, field: string, expected: string, got: unknown): never {
-  throw new DataError(
-    'MODEL_CONFIG',
-    `${printable(file)}: ${field}: expected ${expected}, found ${printable(got ?? null)}`,
-    {
-      file,
-      field,
-      expected,
-      got,
-    },
-  );
-}

@@ -1,7 +1,8 @@
 /** transformers' preprocessor_config.json of picture models as transforms. What we do not compute is refused, never ignored. */
-import { DataError, printable, UnsupportedError } from '../base/errors.ts';
+import { printable, UnsupportedError } from '../base/errors.ts';
 import { parseTransforms, type Transform } from '../data/index.ts';
 import type { Json } from '../io/index.ts';
+import { badConfig } from './bad-config.ts';
 
 type Fields = { readonly [key: string]: Json };
 
@@ -13,7 +14,8 @@ const BILINEAR = 2;
  * @throws DataError MODEL_CONFIG naming the field; UnsupportedError PREPROCESSOR_UNSUPPORTED.
  */
 export function processorTransforms(json: Json, file: string): Transform[] {
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) return bad(file, 'config', 'an object', json);
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    return badConfig(file, 'config', 'an object', json);
   const transforms: Transform[] = [];
   if (json.do_resize !== false) {
     const { resample = BILINEAR } = json;
@@ -52,25 +54,12 @@ function resizeOf({ size }: Fields, file: string): Transform {
 
 function whole(value: Json | undefined, file: string, field: string): number {
   if (typeof value === 'number' && Number.isInteger(value) && value > 0 && value <= 2 ** 14) return value;
-  return bad(file, field, 'a whole number above 0', value);
+  return badConfig(file, field, 'a whole number above 0', value);
 }
 
 function numbers(value: Json, file: string, field: string): number[] {
   if (Array.isArray(value) && value.every((v) => typeof v === 'number')) return value;
-  return bad(file, field, 'a list of numbers', value);
-}
-
-function bad(file: string, field: string, expected: string, got: Json | undefined): never {
-  throw new DataError(
-    'MODEL_CONFIG',
-    `${printable(file)}: ${field}: expected ${expected}, found ${printable(got ?? null)}`,
-    {
-      file,
-      field,
-      expected,
-      got,
-    },
-  );
+  return badConfig(file, field, 'a list of numbers', value);
 }
 
 function unsupported(file: string, field: string, expected: unknown, got: Json | undefined): never {

@@ -1,8 +1,8 @@
 /** Through which transforms pretrained weights saw their pictures: said by their folder, or known of published files by their hash. */
 import { join } from 'node:path';
-import { DataError, printable } from '../base/errors.ts';
 import { parseTransforms, type Transform } from '../data/index.ts';
 import { exists, type Json, readJson } from '../io/index.ts';
+import { badConfig } from './bad-config.ts';
 import { lineageOf, locateWeights, type WeightsLineage } from './init.ts';
 
 /** The transforms of the graph stage: what becomes of a pixel. */
@@ -81,7 +81,7 @@ function fromTransformers(saved: { readonly [key: string]: Json }, file: string)
   const { image_mean: mean, image_std: std, do_rescale = true, do_normalize = true, rescale_factor = 1 / 255 } = saved;
   if (mean === undefined && std === undefined && saved.do_rescale === undefined) return undefined;
   const factor = do_rescale === false ? 1 : rescale_factor;
-  if (typeof factor !== 'number' || !(factor > 0)) return bad(file, 'rescale_factor', 'a number above 0', factor);
+  if (typeof factor !== 'number' || !(factor > 0)) return badConfig(file, 'rescale_factor', 'a number above 0', factor);
   const [means, stds] =
     do_normalize === false ? [[0], [1]] : [numbers(file, 'image_mean', mean), numbers(file, 'image_std', std)];
   // Ours begin with pixels from 0 to 1.
@@ -97,15 +97,8 @@ function fromTransformers(saved: { readonly [key: string]: Json }, file: string)
 function numbers(file: string, field: string, value: Json | undefined): readonly number[] {
   const list = typeof value === 'number' ? [value] : value;
   if (!Array.isArray(list) || ![1, 3].includes(list.length) || !list.every((v) => typeof v === 'number'))
-    return bad(file, field, 'one or three numbers', value);
-  if (field === 'image_std' && !list.every((v) => (v as number) > 0)) return bad(file, field, 'numbers above 0', value);
+    return badConfig(file, field, 'one or three numbers', value);
+  if (field === 'image_std' && !list.every((v) => (v as number) > 0))
+    return badConfig(file, field, 'numbers above 0', value);
   return list as number[];
-}
-
-function bad(file: string, field: string, expected: string, got: Json | undefined): never {
-  throw new DataError(
-    'MODEL_CONFIG',
-    `${printable(file)}: ${field}: expected ${expected}, found ${printable(got ?? null)}`,
-    { file, field, expected, got },
-  );
 }

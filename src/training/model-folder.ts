@@ -29,6 +29,7 @@ import { createModel } from '../models/index.ts';
 import { adoptable, type Module } from '../nn/index.ts';
 import { type HeadOptions, type ImageTask, imageTask, type TextTask, textTask } from '../tasks/index.ts';
 import { generator, type Tensor } from '../tensor/index.ts';
+import { badConfig } from './bad-config.ts';
 import { headConfig, parseHeads } from './head-config.ts';
 import type { Preprocessing } from './inputs.ts';
 import { arraysOf, restore } from './model-weights.ts';
@@ -275,8 +276,9 @@ export async function readTextInputs(
   const whole = (value: Json | undefined): value is number =>
     typeof value === 'number' && Number.isInteger(value) && value > 0;
   const { maxLength = null, padToMultipleOf = 8, pair } = text;
-  if (maxLength !== null && !whole(maxLength)) return bad(file, 'text.maxLength', 'a whole number or null', maxLength);
-  if (!whole(padToMultipleOf)) return bad(file, 'text.padToMultipleOf', 'a whole number', padToMultipleOf);
+  if (maxLength !== null && !whole(maxLength))
+    return badConfig(file, 'text.maxLength', 'a whole number or null', maxLength);
+  if (!whole(padToMultipleOf)) return badConfig(file, 'text.padToMultipleOf', 'a whole number', padToMultipleOf);
   return {
     text: { tokenizer, padToMultipleOf, ...(maxLength !== null && { maxLength }) },
     pair: pair === true,
@@ -305,18 +307,5 @@ export async function readWeights(module: Module, path: string): Promise<void> {
 
 function object(value: unknown, file: string, field: string): Record<string, Json> {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, Json>;
-  return bad(file, field, 'an object', value);
-}
-
-function bad(file: string, field: string, expected: string, got: unknown): never {
-  throw new DataError(
-    'MODEL_CONFIG',
-    `${printable(file)}: ${field}: expected ${expected}, found ${printable(got ?? null)}`,
-    {
-      file,
-      field,
-      expected,
-      got,
-    },
-  );
+  return badConfig(file, field, 'an object', value);
 }

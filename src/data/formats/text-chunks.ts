@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { TextDecoder } from 'node:util';
 import { createGunzip } from 'node:zlib';
 import { CambiumError, ConfigError, DataError, printable } from '../../base/errors.ts';
+import { decodablePrefix } from '../../io/decodable.ts';
 import { ioError, openRegular } from '../../io/failure.ts';
 import { isGzip } from './gzip.ts';
 
@@ -104,7 +105,8 @@ function decode(decoder: TextDecoder, bytes: Uint8Array, options: { stream?: boo
     return decoder.decode(bytes, options);
   } catch (cause) {
     const { file, encoding, offset, position } = place;
-    const valid = validPrefix(bytes, encoding);
+    // A piece may begin within a character.
+    const valid = decodablePrefix(bytes, encoding, 3);
     position.pass(new TextDecoder(encoding).decode(bytes.subarray(0, valid)));
     const { line, column } = position;
     const byte = bytes[valid];
@@ -124,29 +126,6 @@ function decode(decoder: TextDecoder, bytes: Uint8Array, options: { stream?: boo
       },
     );
   }
-}
-
-// The decoder does not say where it stopped; prefixes decode, so bisection finds the place.
-function validPrefix(bytes: Uint8Array, encoding: string): number {
-  // A piece may begin within a character: then its first bytes fail alone and are passed over.
-  const decodes = (end: number): boolean => {
-    for (let start = 0; start < 4; start++)
-      try {
-        new TextDecoder(encoding, { fatal: true }).decode(bytes.subarray(start, end), { stream: true });
-        return true;
-      } catch {
-        // The next start.
-      }
-    return false;
-  };
-  let good = 0;
-  let bad = bytes.length + 1;
-  while (bad - good > 1) {
-    const middle = (good + bad) >> 1;
-    if (decodes(middle)) good = middle;
-    else bad = middle;
-  }
-  return good;
 }
 
 const isUtf16 = (bytes: Uint8Array): boolean =>
