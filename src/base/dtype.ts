@@ -22,7 +22,6 @@ export const dtypes: { readonly [K in DType]: DTypeInfo } = {
 
 export const isFloat = (dtype: DType): boolean => dtypes[dtype].float;
 export const byteSize = (dtype: DType): number => dtypes[dtype].bytes;
-export const isDType = (value: unknown): value is DType => typeof value === 'string' && Object.hasOwn(dtypes, value);
 
 /** bool < u8 < i32 < f32 < f64: the type two operands meet in. */
 const rank: { readonly [K in DType]: number } = { bool: 0, u8: 1, i32: 2, f32: 3, f64: 4 };

@@ -1,5 +1,5 @@
 /** Short names for the nodes that gradient rules and compositions are written in; operands have equal shapes. */
-import { type DType, isFloat, type Shape, sameShape, sizeOf } from '../base/index.ts';
+import { type DType, isFloat, type Shape, sameShape } from '../base/index.ts';
 import type { Attrs, OpName } from './attrs.ts';
 import { constantNode, makeNode, type Node } from './node.ts';
 
@@ -62,12 +62,4 @@ export function broadcastTo(x: Node, shape: Shape): Node {
   return expand(reshape(x, [...new Array<number>(lead).fill(1), ...x.shape]), shape);
 }
 
-/** The inverse of a broadcast: sums `x` down to `shape`. */
-export function sumTo(x: Node, shape: Shape): Node {
-  const lead = x.shape.length - shape.length;
-  const axes = x.shape.map((_, i) => i).filter((i) => i < lead || (shape[i - lead] === 1 && x.shape[i] !== 1));
-  return reshape(sum(x, axes), shape);
-}
-
-export const isEmpty = (x: Node): boolean => sizeOf(x.shape) === 0;
 export const differentiable = (x: Node): boolean => isFloat(x.dtype);

@@ -203,15 +203,3 @@ export function topologicalOrder(roots: readonly Node[], replace?: (node: Node) 
   }
   return order;
 }
-
-/** One line a node, for tests and `CAMBIUM_DEBUG`. */
-export function printGraph(roots: readonly Node[]): string {
-  const names = new Map<Node, string>();
-  return topologicalOrder(roots)
-    .map((node, i) => {
-      names.set(node, `%${i}`);
-      const attrs = Object.keys(node.attrs).length > 0 ? ` ${JSON.stringify(node.attrs)}` : '';
-      return `%${i} = ${node.op}(${node.inputs.map((x) => names.get(x)).join(', ')})${attrs} : ${node.dtype}[${node.shape.join(', ')}]`;
-    })
-    .join('\n');
-}

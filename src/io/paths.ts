@@ -1,7 +1,6 @@
 /** The one way a name that came from a file, archive, URL, request or recipe becomes a path: under a base, or not at all. */
-import { constants } from 'node:fs';
-import { type FileHandle, lstat, open, realpath } from 'node:fs/promises';
-import { join, sep } from 'node:path';
+import { lstat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { DataError, printable } from '../base/errors.ts';
 import { errnoOf, ioError } from './failure.ts';
 
@@ -56,30 +55,6 @@ export async function resolveUnder(base: string, name: string): Promise<string> 
     }
   }
   return path;
-}
-
-/**
- * Opens `name` under `base` for reading and verifies after opening that the file really lies there, so that a link
- * swapped in between check and use is caught too.
- */
-export async function openUnder(base: string, name: string): Promise<FileHandle> {
-  const path = await resolveUnder(base, name);
-  let handle: FileHandle | undefined;
-  try {
-    handle = await open(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0));
-    const [opened, named, realBase, realFile] = await Promise.all([
-      handle.stat(),
-      lstat(path),
-      realpath(base),
-      realpath(path),
-    ]);
-    const inside = realFile.startsWith(realBase.endsWith(sep) ? realBase : realBase + sep);
-    if (!inside || opened.ino !== named.ino || opened.dev !== named.dev) refuse(name, 'it leads out of its folder');
-    return handle;
-  } catch (cause) {
-    await handle?.close().catch(() => {});
-    throw ioError(cause, 'open', path);
-  }
 }
 
 // Every reading a lenient program might make of the name.

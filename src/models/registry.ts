@@ -2,12 +2,6 @@
 import { ConfigError, nearest } from '../base/index.ts';
 import type { Module } from '../nn/index.ts';
 
-/** Options every image classifier takes; each model documents more of its own. */
-export interface ImageModelOptions {
-  numClasses?: number;
-  inChannels?: number;
-}
-
 export interface ModelEntry {
   readonly name: string;
   readonly description: string;

@@ -7,7 +7,6 @@ import {
   ArgumentError,
   type DType,
   DTypeError,
-  dtypes,
   formatShape,
   isFloat,
   normalizeAxes,
@@ -498,6 +497,3 @@ function dropAxes(x: Tensor, axes: readonly number[], options?: ReduceOptions): 
 export function fromStorage(data: TypedArray, shape: Shape, dtype: DType): Tensor {
   return new Tensor(sourceNode(new Storage(dtype, data.length, data), shape));
 }
-
-/** The array type a dtype is held in. */
-export const arrayOf = (dtype: DType): (new (length: number) => TypedArray) => dtypes[dtype].array;
