@@ -22,7 +22,7 @@ import {
   take,
 } from '../data/index.ts';
 import { exists } from '../io/index.ts';
-import type { HeadOptions } from '../tasks/index.ts';
+import { type HeadOptions, type ObjectiveName, objectiveNames } from '../tasks/index.ts';
 import { loadCorpora } from './corpus-source.ts';
 import { drawnDigits, mnistOrDigits } from './digits-source.ts';
 import type { Samples } from './inputs.ts';
@@ -119,7 +119,8 @@ async function withPlaceHint<T>(dir: string | undefined, body: () => Promise<T>)
   }
 }
 
-function checkTask({ task, tokenizer, transforms, data }: Recipe, isText: boolean): void {
+function checkTask(recipe: Recipe, isText: boolean): void {
+  const { task, tokenizer, transforms, data, objective } = recipe;
   const kind = isText ? 'text' : 'image';
   const pretraining = pretrainingOf(task);
   if (pretraining && isLanguage(pretraining) !== isText)
@@ -147,6 +148,30 @@ function checkTask({ task, tokenizer, transforms, data }: Recipe, isText: boolea
     wrong('task', task, `they are of ${kind}`);
   if (isText && transforms.length > 0) wrong('transforms', transforms, 'they are for pictures');
   if (!isText && tokenizer !== undefined) wrong('tokenizer', tokenizer, 'it is for texts');
+  if (pretraining) refuseForLabels(recipe, pretraining);
+  else if (Object.keys(objective).length > 0)
+    throw new ConfigError('RECIPE_INVALID', 'objective: its options are for tasks that learn without labels', {
+      field: 'objective',
+      got: objective,
+      hint: `set task to one of ${objectiveNames.join(', ')}, or leave objective out`,
+    });
+}
+
+/** What means nothing where there are no labels is not ignored. */
+function refuseForLabels(recipe: Recipe, task: ObjectiveName): void {
+  const { classWeights, labelSmoothing, sampler, mixup, cutmix, heads, distill, selectBy } = recipe;
+  const given = {
+    ...{ classWeights, sampler, mixup, cutmix, heads, distill },
+    labelSmoothing: labelSmoothing || undefined,
+    selectBy: selectBy?.metric === 'loss' ? undefined : selectBy,
+  };
+  const [field, got] = Object.entries(given).find(([, value]) => value !== undefined) ?? [];
+  if (field === undefined) return;
+  throw new ConfigError('RECIPE_INVALID', `${field} is for tasks with labels: ${task} has none`, {
+    field,
+    got,
+    hint: field === 'selectBy' ? 'its epochs are compared by loss' : `leave ${field} out`,
+  });
 }
 
 async function loadParts(recipe: Recipe, { dataDir, notify, noStandIn, classes, heads }: DataRequest): Promise<Parts> {

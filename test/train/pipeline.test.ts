@@ -138,6 +138,24 @@ describe('the whole flow', () => {
   });
 });
 
+test('a stage that failed before it began may be mended; a folder of something else is refused', async () => {
+  const out = join(dir, 'mended');
+  const recipe = { ...base, name: 'broken', limit: { train: 40 } };
+  const broken = (weights: string | null): PipelineInput => ({
+    name: 'mended',
+    stages: { only: { kind: 'train', recipe, set: { init: weights === null ? null : { weights } } } },
+  });
+  const error = await errorOf(async () => (await pipeline(broken(join(dir, 'nowhere')))).run({ out }));
+  expect(error).toMatchObject({ code: 'WEIGHTS_NOT_FOUND' });
+  const { results } = await (await pipeline(broken(null))).run({ out });
+  expect(results.only).toMatchObject({ kind: 'train', steps: 2 });
+  // What was cleared away is made again.
+  await rm(join(out, 'only'), { recursive: true });
+  expect((await (await pipeline(broken(null))).run({ out })).results).toEqual(results);
+  const inRun = await errorOf(async () => (await pipeline(broken(null))).run({ out: join(out, 'only') }));
+  expect(inRun).toMatchObject({ code: 'FOLDER_NOT_EMPTY', exitCode: 4 });
+});
+
 test('the chart', async () => {
   expect((await pipeline(flow)).mermaid()).toBe(`flowchart LR
   data1[("digits")]

@@ -1,7 +1,7 @@
 /** What a pipeline found: a table for people and Markdown, and one HTML page with its flow and the curves of its training. */
 import { escapeHtml, htmlPage, table } from '../html-page.ts';
 import { type Line, lineChart } from '../line-chart.ts';
-import { measuresText, percent } from '../progress.ts';
+import { headline, measuresText, percent } from '../progress.ts';
 import { type AgainstScratch, againstScratch } from './against-scratch.ts';
 import { flowGraph, stageText } from './chart.ts';
 import { flowPicture } from './flow-picture.ts';
@@ -34,7 +34,7 @@ function resultText(result: StageResult): string {
       // Of pipelines begun by an older version it was the test part.
       const part = test?.part ?? 'test';
       if (test?.accuracy !== undefined) return `${part} accuracy ${sure(test.accuracy, test.interval)}`;
-      if (test) return `${part} loss ${test.loss.toFixed(4)}`;
+      if (test) return `${part} ${headline(test.measures ?? { loss: test.loss })}`;
       return validation ? `validation ${measuresText(validation)}` : 'trained';
     }
     case 'features':

@@ -2,8 +2,9 @@
  * The whole flow as one object: pre-train, fine-tune, extract features, apply labels, compare. Stages run in order, each
  * leaves its results in the pipeline's folder, and a pipeline that was interrupted goes on where it stopped.
  */
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ConfigError, DataError, nearest, printable } from '../../base/errors.ts';
+import { ConfigError, DataError, IoError, nearest, printable } from '../../base/errors.ts';
 import { exists, type Json, makeDirectory, readJson, sha256, writeFileAtomic, writeJson } from '../../io/index.ts';
 import type { Listener } from '../events.ts';
 import type { Recipe } from '../recipe.ts';
@@ -22,7 +23,7 @@ import {
   type Stage,
   type StageOf,
 } from './schema.ts';
-import { runStage, type StageResult, type StageResults } from './stages.ts';
+import { isThere, runStage, type StageResult, type StageResults } from './stages.ts';
 
 export interface PipelineRequest {
   /** Where the data files are. */
@@ -151,7 +152,7 @@ export class Pipeline {
         const { name, key, stage } = planned;
         const place = `stage ${i + 1} of ${this.stages.length}, ${name} (${stage.kind})`;
         const done = state.stages[name]?.result;
-        if (done) {
+        if (done && (await isThere(out, done))) {
           await emit({ type: 'notice', text: `${place}: done before` });
           results[name] = done;
           continue;
@@ -186,13 +187,18 @@ export class Pipeline {
 
   async #open(out: string): Promise<State> {
     const file = join(out, 'pipeline.json');
-    if (!(await exists(file))) return { pipeline: this.name, stages: {} };
+    if (!(await exists(file))) {
+      await this.#refuseOthers(out);
+      return { pipeline: this.name, stages: {} };
+    }
     const state = (await readJson(file)) as unknown as Partial<State> | null;
     if (typeof state?.stages !== 'object' || state.stages === null)
       throw new DataError('NOT_A_PIPELINE', `${printable(file)} is not the state of a pipeline`, { file });
     for (const { name, key } of this.stages) {
       const before = state.stages[name];
       if (before === undefined || before.key === key) continue;
+      // A stage that failed before it left anything may be mended.
+      if (before.result === null && !(await exists(join(out, name)))) continue;
       throw new ConfigError('PIPELINE_CHANGED', `stages.${name}: changed since ${printable(out)} was begun`, {
         field: `stages.${name}`,
         file,
@@ -200,6 +206,17 @@ export class Pipeline {
       });
     }
     return { pipeline: this.name, stages: { ...state.stages } };
+  }
+
+  /** Results of something else are never mixed with ours. */
+  async #refuseOthers(out: string): Promise<void> {
+    const foreign = (await readdir(out)).find((entry) => !/^lock(\.|$)/.test(entry));
+    if (foreign === undefined) return;
+    throw new IoError('FOLDER_NOT_EMPTY', `${printable(out)} holds no pipeline, but ${printable(foreign)}`, {
+      file: out,
+      got: foreign,
+      hint: 'choose a folder that is new or empty, with --out',
+    });
   }
 
   #save(out: string, state: State): Promise<unknown> {

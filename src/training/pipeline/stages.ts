@@ -41,7 +41,12 @@ export interface TrainStageResult {
   readonly history: readonly EpochRecord[];
   readonly validation: Measures | null;
   /** Of labelled data: measured once, on the best weights and on `part`, which is the test part where there is one. */
-  readonly test: Pick<ReportJson, 'part' | 'accuracy' | 'interval' | 'n' | 'loss' | 'naiveBayes'> | null;
+  readonly test:
+    | (Pick<ReportJson, 'part' | 'accuracy' | 'interval' | 'n' | 'loss' | 'naiveBayes'> & {
+        /** All that the task measures. */
+        readonly measures?: Measures;
+      })
+    | null;
   readonly weights: string | null;
 }
 
@@ -112,6 +117,8 @@ async function trainStage(
     ? await resumeRun(dir, request)
     : await runRecipe(initial as Recipe, { ...request, out: dir });
   const { part, accuracy, interval, n, loss, naiveBayes } = report ?? {};
+  const measured = 'test' in result ? (result.test ?? result.validated) : undefined;
+  const figures = { part, accuracy, interval, n, loss, naiveBayes, measures: measured?.measures };
   return {
     kind: 'train',
     run: name,
@@ -120,7 +127,7 @@ async function trainStage(
     trainable: result.plan.trainable,
     history: result.history,
     validation: result.validation ?? null,
-    test: report ? ({ part, accuracy, interval, n, loss, naiveBayes } as TrainStageResult['test']) : null,
+    test: report ? (figures as TrainStageResult['test']) : null,
     weights: result.weightsHash ?? null,
   };
 }
@@ -230,4 +237,17 @@ async function compareStage(
     notify: notify(listeners),
   });
   return { kind: 'compare', ...found };
+}
+
+/** Whether what the stage left is still there: somebody may have cleared it away. */
+export function isThere(out: string, result: StageResult): Promise<boolean> {
+  switch (result.kind) {
+    case 'train':
+      return exists(join(out, result.run, 'recipe.json'));
+    case 'features':
+    case 'labels':
+      return exists(join(out, result.file));
+    case 'compare':
+      return Promise.resolve(true);
+  }
 }
