@@ -16,13 +16,13 @@ const digitsPair = (labels: number, changes: Readonly<Record<string, unknown>>):
 const few = {
   name: 'few-labels',
   seed: 1,
-  data: { name: 'digits', validation: 200, digits: { train: 2200, test: 500 } },
-  limit: { train: 100 },
+  data: { name: 'digits', validation: 200, digits: { train: 4200, test: 1000 } },
+  limit: { train: 50 },
   transforms: [{ kind: 'normalize', mean: [0.1307], std: [0.3081] }],
   model: { name: 'mnist-cnn' },
   optimizer: { name: 'adamw', lr: 2e-3, weightDecay: 0.01 },
   schedule: { name: 'oneCycle' },
-  batchSize: 20,
+  batchSize: 10,
   epochs: 20,
 } as const;
 
@@ -30,25 +30,25 @@ export const builtinPipelines: Readonly<Record<string, PipelineInput>> = {
   'flow-quickstart': definePipeline({
     name: 'flow-quickstart',
     description:
-      'The whole flow in a minute, offline: a small CNN learns digits without labels, then from 100 labelled ones; its features are extracted, and labels carried over to new digits.',
+      'The whole flow in a minute, offline: a small CNN learns digits without labels, then from 50 labelled ones; its features are extracted, and labels carried over to new digits.',
     stages: {
       pretrain: {
         kind: 'train',
         recipe: {
           name: 'pretrain',
           seed: 1,
-          data: { name: 'digits', validation: 200, digits: { train: 2200, test: 500 } },
+          data: { name: 'digits', validation: 200, digits: { train: 4200, test: 1000 } },
           task: 'rotation',
           transforms: [{ kind: 'normalize', mean: [0.1307], std: [0.3081] }],
           model: { name: 'mnist-cnn' },
           optimizer: { name: 'adamw', lr: 2e-3, weightDecay: 0.01 },
           schedule: { name: 'oneCycle' },
           batchSize: 32,
-          epochs: 2,
+          epochs: 3,
         },
       },
-      tuned: { kind: 'train', recipe: few, from: 'pretrain', figure: '100 labels' },
-      random: { kind: 'train', recipe: few, figure: '100 labels' },
+      tuned: { kind: 'train', recipe: few, from: 'pretrain', figure: '50 labels' },
+      random: { kind: 'train', recipe: few, figure: '50 labels' },
       moved: { kind: 'compare', before: 'pretrain', after: 'tuned' },
       known: { kind: 'features', of: 'tuned', split: 'train' },
       fresh: { kind: 'features', of: 'tuned', split: 'test' },
