@@ -25,7 +25,7 @@ import { type Checkpoint, RunFolder } from './run/index.ts';
 import { logTo } from './run-log.ts';
 import type { ReportJson } from './run-report.ts';
 import { watchSignals } from './signals.ts';
-import { finishedText, parseState } from './train-state.ts';
+import { finishedText, parseState, refuseLonger } from './train-state.ts';
 import { writePretrainReport, writeRunReport } from './write-report.ts';
 
 export interface RunRequest {
@@ -107,7 +107,9 @@ export async function resumeRun(dir: string, request: ResumeRequest = {}): Promi
     if (found && 'warnings' in found)
       for (const text of found.warnings)
         await prepared.emit({ type: 'notice', text: `${text}; going on from ${found.checkpoint.name}` });
-    const done = found && finishedText(parseState(found.checkpoint.state, found.checkpoint.path), recipe.epochs, dir);
+    const state = found && parseState(found.checkpoint.state, found.checkpoint.path);
+    if (state) refuseLonger(state, recipe.maxSteps);
+    const done = state && finishedText(state, recipe, dir);
     if (done) await prepared.emit({ type: 'notice', text: done });
     await run.writeRecipe(now);
     return await execute(run, prepared, request, found?.checkpoint);

@@ -1,5 +1,5 @@
 /** Where a run stands between two updates: plain JSON, so that a checkpoint holds all of it. Weights travel beside it. */
-import { DataError, printable } from '../base/errors.ts';
+import { ConfigError, DataError, printable } from '../base/errors.ts';
 import type { OptimizerProgress } from '../optim/index.ts';
 import type { Measures } from './events.ts';
 
@@ -34,6 +34,8 @@ export interface TrainState {
   /** Epochs since the best. */
   sinceBest: number;
   stoppedEarly: boolean;
+  /** Batches read of the last epoch completed, where `maxSteps` cut it: the rest of it was never read. */
+  cut?: number | undefined;
   history: EpochRecord[];
 }
 
@@ -65,6 +67,7 @@ export function parseState(value: unknown, file: string): SavedState {
     if (!Number.isSafeInteger(row[field]) || (row[field] as number) < 0) fail(field, row[field]);
   if (!Number.isFinite(row.lossSum)) fail('lossSum', row.lossSum);
   if (typeof row.stoppedEarly !== 'boolean') fail('stoppedEarly', row.stoppedEarly);
+  if (row.cut !== undefined && !(Number.isSafeInteger(row.cut) && (row.cut as number) > 0)) fail('cut', row.cut);
   if (!Array.isArray(row.history)) fail('history', row.history);
   const best = row.best as Best | null;
   if (best !== null && !(Number.isFinite(best?.value) && Number.isSafeInteger(best.epoch))) fail('best', best);
@@ -116,15 +119,57 @@ export function recordEpoch(
   return best;
 }
 
+/** How far a run is to go. */
+export interface Limits {
+  readonly epochs: number;
+  readonly maxSteps?: number | undefined;
+}
+
+/**
+ * Refuses more steps for a run whose last epoch was cut: it was measured as a whole one and the best was chosen by it, so
+ * that the rest of its batches would never be read.
+ * @throws ConfigError RESUME_CHANGED.
+ */
+export function refuseLonger({ step, epoch, cut }: TrainState, maxSteps: number | undefined): void {
+  if (cut === undefined || step >= (maxSteps ?? Number.POSITIVE_INFINITY)) return;
+  throw new ConfigError(
+    'RESUME_CHANGED',
+    `maxSteps: the run was ended by it after step ${step}, within epoch ${epoch}, and cannot be lengthened`,
+    {
+      field: 'maxSteps',
+      expected: step,
+      got: maxSteps ?? null,
+      hint: 'start a new run from what it learned with init.weights, or go on from a checkpoint before its end with --checkpoint',
+    },
+  );
+}
+
 /** What people should know of a run in `dir` with nothing left to train; undefined where something is. */
-export function finishedText({ epoch, stoppedEarly }: TrainState, epochs: number, dir: string): string | undefined {
-  if (epoch < epochs && !stoppedEarly) return undefined;
-  const change = stoppedEarly
-    ? '--set earlyStopping=null --allow-change earlyStopping'
-    : `--set epochs=${epochs + 1} --allow-change epochs`;
-  const why = stoppedEarly ? `by an early stop after epoch ${epoch}` : `(${epoch} of ${epochs} epochs)`;
+export function finishedText(state: TrainState, limits: Limits, dir: string): string | undefined {
+  const [why, how] = endOf(state, limits, dir) ?? [];
+  if (why === undefined) return undefined;
   return (
     `already finished ${why}: nothing is trained, what was kept is measured and saved again\n` +
-    `  hint: to train on: cambium resume ${dir} ${change}`
+    `  hint: to train on: ${how}`
   );
+}
+
+function endOf(
+  { epoch, step, batch, cut, stoppedEarly }: TrainState,
+  { epochs, maxSteps = Number.POSITIVE_INFINITY }: Limits,
+  dir: string,
+): [why: string, how: string] | undefined {
+  const resume = (...changes: [field: string, value: number | null][]): string =>
+    `cambium resume ${dir} ${changes.map(([field, value]) => `--set ${field}=${value} --allow-change ${field}`).join(' ')}`;
+  if (stoppedEarly) return [`by an early stop after epoch ${epoch}`, resume(['earlyStopping', null])];
+  const more: [string, number][] = epoch < epochs ? [] : [['epochs', epochs + 1]];
+  // Stopped after its last step it still has its epoch to measure.
+  if (step >= maxSteps && batch === 0)
+    return [
+      `by maxSteps (step ${step} of ${maxSteps})`,
+      cut === undefined
+        ? resume(['maxSteps', 2 * step], ...more)
+        : `start a new run from it: cambium train RECIPE --set init.weights=${dir}`,
+    ];
+  return more.length > 0 ? [`(${epoch} of ${epochs} epochs)`, resume(...more)] : undefined;
 }

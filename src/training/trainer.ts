@@ -9,7 +9,7 @@ import type { EventTable, Listener, Measures, TrainEvent } from './events.ts';
 import type { BatchSource } from './inputs.ts';
 import type { RunPlan } from './plan.ts';
 import { RunStopped, type SignalWatch } from './signals.ts';
-import { newState, recordEpoch, type Selection, type TrainState } from './train-state.ts';
+import { newState, recordEpoch, refuseLonger, type Selection, type TrainState } from './train-state.ts';
 import type { TrainStep } from './train-step.ts';
 
 export interface TrainLoop {
@@ -37,10 +37,11 @@ export interface TrainLoop {
   readonly state?: TrainState;
 }
 
-/** Trains until the last epoch, the last step or an early stop. @throws RunStopped, NumericError, IoError. */
+/** Trains until the last epoch, the last step or an early stop. @throws RunStopped, NumericError, IoError, ConfigError RESUME_CHANGED. */
 export async function trainLoop(loop: TrainLoop): Promise<TrainState> {
   const { loader, epochs, maxSteps = Number.POSITIVE_INFINITY, accumulate, listeners, checkpoints } = loop;
   const state = loop.state ?? newState();
+  refuseLonger(state, loop.maxSteps);
   const stepsPerEpoch = Math.ceil(loader.length / accumulate);
   const emit = async (event: TrainEvent): Promise<void> => {
     for (const listener of listeners) await listener(event);
@@ -115,6 +116,7 @@ export async function trainLoop(loop: TrainLoop): Promise<TrainState> {
       lr: loop.schedule(Math.max(0, state.step - 1)),
       ...(validation ? { validation } : {}),
     };
+    if (state.batch < loader.length) state.cut = state.batch;
     const best = recordEpoch(state, record, loop.selectBy, loop.earlyStopping?.minDelta);
     const patience = loop.earlyStopping?.patience;
     if (patience !== undefined && state.sinceBest >= patience) state.stoppedEarly = true;

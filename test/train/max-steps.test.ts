@@ -1,5 +1,5 @@
 /** Runs that end after so many updates, in the middle of an epoch if need be. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -73,8 +73,8 @@ describe('maxSteps', () => {
       );
   });
 
-  it('a recipe stopped anywhere, its last step included, is resumed to the same weights', async () => {
-    const recipe = (everySteps: number): RecipeInput => ({
+  const recipe = (changes: Partial<RecipeInput> = {}) =>
+    parseRecipe({
       name: 'part',
       seed: 2,
       data: { name: 'digits', digits: { train: 120, test: 40 }, validation: 20 },
@@ -84,9 +84,44 @@ describe('maxSteps', () => {
       batchSize: 20,
       epochs: 9,
       maxSteps: 8,
-      checkpoint: { everySteps },
+      ...changes,
     });
-    const whole = await runRecipe(parseRecipe(recipe(0)), { out: join(dir, 'whole') });
+  const longer = { set: ['maxSteps=12', 'epochs=10'], allowChange: ['maxSteps', 'epochs'] };
+  const noticesOf = async (out: string, request: object = {}) => {
+    const said: string[] = [];
+    const listener: Listener = (event) => void (event.type === 'notice' && said.push(event.text));
+    const { result } = await resumeRun(out, { ...request, listeners: [listener] });
+    return { result, said: said.join('\n') };
+  };
+
+  it('a run that it ended within an epoch says so, and is not lengthened', async () => {
+    const out = join(dir, 'cut');
+    // Five updates an epoch.
+    const { result } = await runRecipe(recipe(), { out });
+    const head = await readFile(join(out, 'recipe.json'), 'utf8');
+    const field = expect.objectContaining({ field: 'maxSteps', expected: 8, got: 12 });
+    await expect(resumeRun(out, longer)).rejects.toMatchObject({ code: 'RESUME_CHANGED', details: field });
+    expect(await readFile(join(out, 'recipe.json'), 'utf8')).toBe(head);
+    const again = await noticesOf(out);
+    expect(again.said).toContain('already finished by maxSteps (step 8 of 8)');
+    expect(again.said).toContain(`--set init.weights=${out}`);
+    expect(again.result.weightsHash).toBe(result.weightsHash);
+    // Before the cut nothing is lost.
+    const [first = ''] = (await readdir(join(out, 'checkpoints'))).filter((name) => !name.endsWith('.json')).sort();
+    const { result: whole } = await resumeRun(out, { ...longer, checkpoint: first });
+    expect(whole.history.map(({ step }) => step)).toEqual([5, 10, 12]);
+  });
+
+  it('a run that it ended with an epoch goes on', async () => {
+    const out = join(dir, 'even');
+    await runRecipe(recipe({ maxSteps: 10 }), { out });
+    expect((await noticesOf(out)).said).toContain('--set maxSteps=20 --allow-change maxSteps');
+    const { result } = await resumeRun(out, longer);
+    expect(result.history.map(({ step }) => step)).toEqual([5, 10, 12]);
+  });
+
+  it('a recipe stopped anywhere, its last step included, is resumed to the same weights', async () => {
+    const whole = await runRecipe(recipe(), { out: join(dir, 'whole') });
     expect(whole.result.steps).toBe(8);
     for (const last of [7, 8]) {
       const out = join(dir, `broken-${last}`);
@@ -94,7 +129,7 @@ describe('maxSteps', () => {
         // As Ctrl-C does: after this step, before it is measured.
         if (event.type === 'step' && event.step === last) process.emit('SIGTERM');
       };
-      const broken = runRecipe(parseRecipe(recipe(0)), { out, listeners: [stopAt], signals: true });
+      const broken = runRecipe(recipe(), { out, listeners: [stopAt], signals: true });
       await expect(broken).rejects.toMatchObject({ code: 'RUN_STOPPED' });
       const { result } = await resumeRun(out);
       expect(result.steps).toBe(8);
