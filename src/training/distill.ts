@@ -1,7 +1,8 @@
 /** The teacher of a run: a trained model of ours, checked against what the student reads and predicts. */
-import { ArgumentError, ConfigError } from '../base/errors.ts';
-import type { LabelledBatch, Schema, TextCollateOptions, Transform } from '../data/index.ts';
+import { ArgumentError, ConfigError, printable } from '../base/errors.ts';
+import type { LabelledBatch, Schema, TextCollateOptions, TokenBatch, Transform } from '../data/index.ts';
 import { splitPipeline, withoutRandom } from '../data/index.ts';
+import { modelEntry } from '../models/index.ts';
 import { headsOf, imageInput, type Teacher, tokenInputs } from '../tasks/index.ts';
 import { concat, type Tensor } from '../tensor/index.ts';
 import type { LoadedModel } from './model-folder.ts';
@@ -61,6 +62,29 @@ export function teacherOf(
     },
   };
 }
+
+/** Refuses texts, of a batch as long as they get, that the teacher has no positions for. @throws ConfigError DISTILL_INPUTS. */
+export function refuseLength({ dir, model }: LoadedModel, batch: object): void {
+  const { maxPositionEmbeddings, nPositions } = modelOptions(model);
+  const positions = maxPositionEmbeddings ?? nPositions;
+  const length = 'inputIds' in batch ? ((batch as TokenBatch).inputIds.shape[1] as number) : 0;
+  if (typeof positions !== 'number' || length <= positions) return;
+  throw new ConfigError(
+    'DISTILL_INPUTS',
+    `${printable(dir)} has ${positions} positions, the student's texts are up to ${length} tokens long`,
+    {
+      field: 'distill.teacher',
+      expected: `texts of at most ${positions} tokens`,
+      got: length,
+      hint: `set maxLength to ${positions}, or train a teacher with ${length} positions`,
+    },
+  );
+}
+
+const modelOptions = ({ name, ...options }: LoadedModel['model']): Record<string, unknown> => ({
+  ...modelEntry(name).defaults,
+  ...options,
+});
 
 /** Where each of the student's classes is among the teacher's. */
 function orderOf({ heads, dir }: LoadedModel, schema: Schema): number[] {

@@ -6,7 +6,7 @@ import { Ema } from '../optim/index.ts';
 import { areEntityTags, Mixing, type Task, type Teacher } from '../tasks/index.ts';
 import { autocast, planAndDiscard } from '../tensor/index.ts';
 import { adapt } from './adapter.ts';
-import { teacherOf } from './distill.ts';
+import { refuseLength, teacherOf } from './distill.ts';
 import { measureNames, modeOf } from './evaluate.ts';
 import type { FineTuneOptions, TrainOptions } from './fine-tune-options.ts';
 import { type Inputs, inputsOf } from './inputs.ts';
@@ -132,7 +132,9 @@ function openInputs(options: TrainOptions, seed: number): { inputs: Inputs; teac
       field: 'distill',
     });
   const teacher = distill && teacherOf(distill, data.train.schema, options);
-  return { inputs: options.inputs ?? inputsOf(data.train, { ...options, mixing, teacher }), teacher };
+  const inputs = options.inputs ?? inputsOf(data.train, { ...options, mixing, teacher });
+  if (distill) refuseLength(distill.teacher, inputs.zeroBatch(1));
+  return { inputs, teacher };
 }
 
 function usualMetric([head, ...others]: Task['heads']): string {

@@ -12,6 +12,7 @@ import {
   type LoadedModel,
   loadModelFolder,
   parseRecipe,
+  planRecipe,
   type RecipeInput,
   resumeRun,
   runRecipe,
@@ -113,6 +114,36 @@ describe('a run with a teacher', () => {
     const straight = await weights(teacher, names);
     expect(await weights(reversed, [...names].reverse())).toEqual(straight);
     expect(await weights(reversed, names)).not.toEqual(straight);
+  });
+
+  test('a teacher with too few positions for the texts is refused', async () => {
+    const texts = (maxLength: number, more: Partial<RecipeInput> = {}) =>
+      parseRecipe({
+        name: 'short',
+        data: { name: 'phrases', phrases: { train: 60, test: 20 }, validation: 10 },
+        tokenizer: { train: 'wordpiece', vocabSize: 60 },
+        model: {
+          name: 'bert',
+          hiddenSize: 8,
+          numHiddenLayers: 1,
+          numAttentionHeads: 2,
+          maxPositionEmbeddings: maxLength,
+        },
+        optimizer: { name: 'adamw', lr: 1e-3 },
+        batchSize: 25,
+        epochs: 1,
+        ...more,
+      });
+    const out = join(dir, 'short');
+    await runRecipe(texts(16), { out });
+    const details = expect.objectContaining({ field: 'distill.teacher', got: 24 });
+    await expect(planRecipe(texts(24, { distill: { teacher: out } }))).rejects.toMatchObject({
+      code: 'DISTILL_INPUTS',
+      message: expect.stringContaining('has 16 positions'),
+      details,
+    });
+    const fits = await planRecipe(texts(24, { maxLength: 16, distill: { teacher: out } }));
+    expect(fits.settings).toContain('teacher bert');
   });
 
   test('what does not fit is refused by name', async () => {
