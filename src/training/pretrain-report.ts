@@ -15,7 +15,7 @@ export function pretrainReport(
   const json = {
     objective: objective.name,
     parameters,
-    trainable,
+    trainable: epochs === 0 ? 0 : trainable,
     epochs,
     steps,
     best: best?.epoch ?? null,
@@ -36,7 +36,9 @@ export function pretrainReport(
       `  epoch ${epoch}: train loss ${trainLoss.toFixed(4)}${measured ? `, validation ${measuresText(measured)}` : ''}`,
   );
   const text = [
-    `pre-training by ${objective.name}: ${steps} steps, ${epochs} epoch${epochs === 1 ? '' : 's'}; the best is epoch ${best?.epoch ?? epochs}`,
+    epochs === 0
+      ? `${objective.name}: nothing was trained, the weights are those it started from`
+      : `pre-training by ${objective.name}: ${steps} steps, ${epochs} epoch${epochs === 1 ? '' : 's'}; the best is epoch ${best?.epoch ?? epochs}`,
     parametersText(plan),
     ...rows,
     ...(validation ? [`per ${objective.unit} of the validation part: ${measuresText(validation)}`] : []),

@@ -25,6 +25,7 @@ import {
 } from './pretrain-inputs.ts';
 import { pictureInputs, type UnlabelledPictures } from './pretrain-vision.ts';
 import { savePretrained } from './pretrained-folder.ts';
+import { RunStopped } from './signals.ts';
 
 /** Texts for masked-lm and causal-lm, pictures for the others. */
 export type Unlabelled = UnlabelledTexts | UnlabelledPictures;
@@ -157,7 +158,8 @@ async function learn(
   const init = options.init && !options.checkpoints?.resumeFrom ? await initialise(model, options.init) : undefined;
   if (init) for (const listener of options.listeners ?? []) await listener({ type: 'init', report: init });
   const origin: Json | undefined = init ? withLineage(options.origin, init.lineage) : options.origin;
-  const { end, plan, preprocessing, restoreBest } = await train(trainOptions(prepared, options));
+  const wanted = trainOptions(prepared, options);
+  const { end, plan, evalBatchSize, preprocessing, restoreBest } = await train(wanted);
   await restoreBest();
   if (options.lora) await settleAdapter(model, saveTo, baseModelOf(options.init));
   const { objective } = prepared;
@@ -170,6 +172,11 @@ async function learn(
           origin,
         })
       : undefined;
+  // Where nothing was trained, what there is to measure: the weights it came with.
+  const stop = (): boolean => options.signals?.received !== undefined;
+  const measure = end.epoch === 0 ? wanted.measure : undefined;
+  const measured = await measure?.(evalBatchSize, stop);
+  if (measure && !measured) throw new RunStopped(options.signals?.received, end.step, options.checkpoints?.run);
   return {
     epochs: end.epoch,
     steps: end.step,
@@ -177,7 +184,7 @@ async function learn(
     best: end.best,
     stoppedEarly: end.stoppedEarly,
     seconds: (performance.now() - start) / 1000,
-    validation: end.history.find(({ epoch }) => epoch === end.best?.epoch)?.validation,
+    validation: measured ?? end.history.find(({ epoch }) => epoch === end.best?.epoch)?.validation,
     modelDir: weightsHash === undefined ? undefined : saveTo,
     weightsHash,
     ...(init && { init }),

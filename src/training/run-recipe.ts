@@ -141,10 +141,8 @@ async function prepare(
   const leak = await leakNotice(data);
   if (leak) await notify(leak);
   // Where nothing is trained only what is measured counts.
-  const measured =
-    recipe.epochs === 0
-      ? ({ [data.test ? 'test' : 'validation']: data.test ?? data.validation } as Partial<RunData>)
-      : data;
+  const part = data.test && !pretraining ? 'test' : 'validation';
+  const measured: Partial<RunData> = recipe.epochs === 0 ? { [part]: data[part] } : data;
   return {
     ...opened,
     // Another teacher teaches something else: a run goes on with the one it had.
@@ -217,6 +215,8 @@ async function pretrainInto(
 ): Promise<RunOutcome> {
   const result = await pretrainOn(pretraining, options);
   const text = await writePretrainReport(run, { data, hashes, result });
+  if (result.epochs === 0 && !result.validation)
+    await emit({ type: 'notice', text: 'there is no validation part: nothing was measured' });
   const { model, objective, plan, ...plain } = result;
   await emit({ type: 'run-end', result: plain, run: run.path });
   return { run: run.path, result, reportText: text };

@@ -89,6 +89,24 @@ describe('masked language modelling', () => {
     }
   });
 
+  test('epochs 0 measures the weights of init on the validation part', async () => {
+    const first = join(dir, 'first');
+    const { result } = await runRecipe(parseRecipe(recipe({ epochs: 1 })), { dataDir: dir, out: first });
+    const out = join(dir, 'measured');
+    const measuring = recipe({ epochs: 0, init: { weights: first }, tokenizer: undefined });
+    const said: string[] = [];
+    const listener: Listener = (event) => void (event.type === 'run-end' && said.push(JSON.stringify(event.result)));
+    const again = await runRecipe(parseRecipe(measuring), { dataDir: dir, out, listeners: [listener] });
+    expect(again.result).toMatchObject({ epochs: 0, steps: 0, history: [], validation: result.validation });
+    expect(again.result.validation?.loss).toBeGreaterThan(0);
+    expect(said[0]).toContain(`"loss":${result.validation?.loss}`);
+    expect(again.reportText).toContain('masked-lm: nothing was trained');
+    expect(again.reportText).toContain('per masked token of the validation part: loss');
+    const report = JSON.parse(await readFile(join(out, 'report.json'), 'utf8'));
+    expect(report).toMatchObject({ trainable: 0, validation: { loss: result.validation?.loss } });
+    expect(Object.keys(report.data)).toEqual(['validation']);
+  });
+
   test('learns, reports, is saved with its tokenizer, and fine-tuning starts from it', async () => {
     const out = join(dir, 'run');
     const { result, reportText } = await runRecipe(parseRecipe(recipe({ epochs: 10 })), { dataDir: dir, out });
