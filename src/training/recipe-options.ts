@@ -5,11 +5,11 @@ import { modelEntry } from '../models/index.ts';
 import { type DataRequest, loadRunData, type RunData } from './data-source.ts';
 import type { FineTuneOptions, TrainOptions } from './fine-tune-options.ts';
 import { type OpenedInit, openInit, textOf } from './init-source.ts';
-import { findModelFolder, loadModelFolder } from './model-folder.ts';
 import { prepareObjective, trainOptions } from './pretrain.ts';
 import { type PretrainInputs, pretrainingOf } from './pretrain-inputs.ts';
 import type { Recipe } from './recipe.ts';
 import { buildModel } from './recipe-model.ts';
+import { openTeacher } from './teacher-place.ts';
 
 export interface OpenedRecipe {
   /** Its recipe is the one that runs, with what the weights to start from decide. */
@@ -20,8 +20,13 @@ export interface OpenedRecipe {
   readonly pretraining?: PretrainInputs;
 }
 
+export interface OpenRequest extends DataRequest {
+  /** Where the run that goes on had its teacher. */
+  readonly teacherPlace?: string | undefined;
+}
+
 /** Reads what a recipe names: weights to start from (unless opened already), data, teacher; and builds its model. */
-export async function openRecipe(recipe: Recipe, request: DataRequest, reopened?: OpenedInit): Promise<OpenedRecipe> {
+export async function openRecipe(recipe: Recipe, request: OpenRequest, reopened?: OpenedInit): Promise<OpenedRecipe> {
   const init = reopened ?? (await openInit(recipe, request.dataDir));
   const text = init?.tokenizer && textOf(init.recipe, init.tokenizer);
   const data = await loadRunData(init?.recipe ?? recipe, { ...request, text });
@@ -41,12 +46,13 @@ export async function asRecipe<T>(body: () => Promise<T>): Promise<T> {
 async function optionsOf(
   data: RunData,
   init: OpenedInit | undefined,
-  { notify, inMemory }: Pick<DataRequest, 'notify' | 'inMemory'>,
+  { dataDir, notify, inMemory, teacherPlace }: OpenRequest,
 ): Promise<Pick<OpenedRecipe, 'options' | 'pretraining'>> {
   const { distill } = data.recipe;
+  const places = { dataDir: dataDir ?? data.recipe.data.dir, noted: teacherPlace };
   const options = {
     ...fineTuneOptions(data, init),
-    ...(distill && { distill: { ...distill, teacher: await loadModelFolder(await findModelFolder(distill.teacher)) } }),
+    ...(distill && { distill: { ...distill, teacher: await openTeacher(distill.teacher, places) } }),
   };
   const objective = pretrainingOf(data.recipe.task);
   if (!objective) return { options };

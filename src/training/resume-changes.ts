@@ -12,24 +12,32 @@ export interface RunHead {
   init?: WeightsLineage;
   /** Where the data were, absolute; see data-place.ts. */
   dataDir?: string;
+  /** The teacher's model folder, absolute; see teacher-place.ts. */
+  teacher?: string;
 }
 
 /** The head of a run folder. @throws DataError NOT_A_RUN. */
 export function parseHead(value: Json, file: string): RunHead {
   const head = value as unknown as Partial<RunHead> | null;
-  const isPlace = head?.dataDir === undefined || typeof head.dataDir === 'string';
-  if (typeof head?.recipe !== 'object' || typeof head.data !== 'object' || !isPlace)
+  const arePlaces = [head?.dataDir, head?.teacher].every((place) => place === undefined || typeof place === 'string');
+  if (typeof head?.recipe !== 'object' || typeof head.data !== 'object' || !arePlaces)
     throw new DataError('NOT_A_RUN', `${printable(file)} is not the head of a training run`, { file });
   return head as RunHead;
 }
 
+const TEACHER = 'distill.teacher.sha256';
+
 /** @throws ConfigError RESUME_CHANGED naming the first field that differs and is not among `allowed`. */
 export function refuseChanges(before: RunHead, after: RunHead, allowed: readonly string[]): void {
+  const { teacher: was, ...samples } = before.data;
+  const { teacher: is, ...samplesNow } = after.data;
   const differences = [
     ...changes(before.recipe, after.recipe, ''),
-    ...changes(before.data, after.data, 'data.sha256.'),
+    ...changes(samples, samplesNow, 'data.sha256.'),
+    ...changes(was, is, TEACHER),
   ];
-  const ignored = new Set(['description', 'data.dir', 'check']);
+  // Where a teacher lies does not matter, what it knows does.
+  const ignored = new Set(['description', 'data.dir', 'check', 'distill.teacher']);
   const allowedFor = (field: string): boolean =>
     allowed.some(
       (name) => field === name || field.startsWith(`${name}.`) || (name === 'data' && field.startsWith('data')),
@@ -37,8 +45,20 @@ export function refuseChanges(before: RunHead, after: RunHead, allowed: readonly
   const refused = differences.filter(({ field }) => !ignored.has(field) && !allowedFor(field));
   const [first] = refused;
   if (!first) return;
+  if (first.field === TEACHER)
+    throw new ConfigError(
+      'RESUME_CHANGED',
+      `distill.teacher: ${printable(after.teacher ?? null)} is not the teacher the run began with: its weights are others`,
+      {
+        field: 'distill.teacher',
+        expected: was,
+        got: is,
+        hint: 'name the folder of the old one by --set distill.teacher=DIR, or learn from this one by --allow-change distill.teacher',
+      },
+    );
   const isData = first.field.startsWith('data.sha256.');
-  const list = refused.map(({ field }) => (isData ? field.replace('data.sha256.', 'data ') : field)).join(', ');
+  const named = refused.filter(({ field }) => field !== TEACHER);
+  const list = named.map(({ field }) => (isData ? field.replace('data.sha256.', 'data ') : field)).join(', ');
   throw new ConfigError(
     'RESUME_CHANGED',
     isData

@@ -7,7 +7,7 @@ import { modelEntry } from '../models/index.ts';
 import type { Module } from '../nn/index.ts';
 import { balanceOf } from './balance.ts';
 import { findPlace, placeOf } from './data-place.ts';
-import { type DataRequest, dataHashes, type InMemoryLimits, leakNotice, type RunData } from './data-source.ts';
+import { dataHashes, type InMemoryLimits, leakNotice, type RunData } from './data-source.ts';
 import type { Listener } from './events.ts';
 import { type FineTuneResult, fineTune } from './fine-tune.ts';
 import type { FineTuneOptions, TrainOptions } from './fine-tune-options.ts';
@@ -17,7 +17,7 @@ import { planFineTune } from './prepare.ts';
 import { type PretrainResult, pretrainOn } from './pretrain.ts';
 import type { PretrainInputs } from './pretrain-inputs.ts';
 import type { Recipe } from './recipe.ts';
-import { asRecipe, type OpenedRecipe, openRecipe } from './recipe-options.ts';
+import { asRecipe, type OpenedRecipe, type OpenRequest, openRecipe } from './recipe-options.ts';
 import { parseRecipe } from './recipe-parse.ts';
 import { applySettings, locateSettings, parseSetting } from './recipe-set.ts';
 import { parseHead, type RunHead, refuseChanges } from './resume-changes.ts';
@@ -66,13 +66,14 @@ export async function runRecipe(recipe: Recipe, request: RunRequest & { out?: st
   }
 }
 
-function headOf({ data, hashes, init }: Prepared, dataDir: string | undefined): RunHead {
+function headOf({ data, hashes, init, options }: Prepared, dataDir: string | undefined): RunHead {
   const place = placeOf(data.recipe, dataDir);
   return {
     recipe: data.recipe,
     data: hashes,
     ...(init && { init: init.init.lineage }),
     ...(place !== undefined && { dataDir: place }),
+    ...(options.distill && { teacher: options.distill.teacher.dir }),
   };
 }
 
@@ -99,7 +100,8 @@ export async function resumeRun(dir: string, request: ResumeRequest = {}): Promi
     const dataDir = request.dataDir ?? (await findPlace(noted, recipe));
     const init =
       head.init && recipe.init ? await reopenInit(recipe, dir, head.init, dataDir) : await openInit(recipe, dataDir);
-    const prepared = await prepare(recipe, { ...request, dataDir, noStandIn: true }, init);
+    const teacherPlace = recipe.distill?.teacher === head.recipe.distill?.teacher ? head.teacher : undefined;
+    const prepared = await prepare(recipe, { ...request, dataDir, noStandIn: true, teacherPlace }, init);
     const now = headOf(prepared, dataDir);
     refuseChanges(head, now, request.allowChange ?? []);
     const { checkpoint: wanted } = request;
@@ -125,7 +127,7 @@ interface Prepared extends OpenedRecipe {
 
 async function prepare(
   recipe: Recipe,
-  { dataDir, noStandIn, listeners = [], inMemory }: RunRequest & Pick<DataRequest, 'noStandIn'>,
+  { listeners = [], ...request }: RunRequest & Pick<OpenRequest, 'noStandIn' | 'teacherPlace'>,
   reopened?: OpenedInit,
 ): Promise<Prepared> {
   const emit: Listener = async (event) => {
@@ -134,7 +136,7 @@ async function prepare(
   const notify = (text: string): void | Promise<void> => emit({ type: 'notice', text });
   // Mistakes in names are found before the data are read.
   modelEntry(recipe.model.name);
-  const opened = await openRecipe(recipe, { dataDir, notify, noStandIn, inMemory }, reopened);
+  const opened = await openRecipe(recipe, { ...request, notify }, reopened);
   const { data, options, pretraining } = opened;
   // Labels that cannot be learned are found before there is a folder.
   const balance = pretraining ? {} : await balanceOf(data.train, options);

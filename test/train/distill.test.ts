@@ -1,7 +1,7 @@
 /** Knowledge distillation: PyTorch's loss and gradient, a run with a teacher, resume, classes in another order, and what is refused. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { digits, InMemoryImageDataset } from '../../src/data/index.ts';
 import { crossEntropy } from '../../src/nn/index.ts';
@@ -14,6 +14,7 @@ import {
   parseRecipe,
   planRecipe,
   type RecipeInput,
+  type ResumeRequest,
   resumeRun,
   runRecipe,
 } from '../../src/training/index.ts';
@@ -89,6 +90,39 @@ describe('a run with a teacher', () => {
     const half = join(dir, 'half');
     await expect(runRecipe(recipe({ distill: distill() }), { out: half, listeners: [stop] })).rejects.toThrow('pulled');
     expect((await resumeRun(half)).result.weightsHash).toBe(whole.result.weightsHash);
+  });
+
+  test('is resumed from elsewhere; a moved teacher is named anew, another one is refused', async () => {
+    const [root, away] = [join(dir, 'root'), join(dir, 'away')];
+    await mkdir(away, { recursive: true });
+    await cp(join(dir, 'teacher', 'model'), join(root, 'big'), { recursive: true });
+    const run = join(dir, 'moved');
+    const wanted = recipe({ distill: { ...distill(), teacher: 'big' } });
+    const missing = expect.objectContaining({ field: 'distill.teacher', expected: [resolve('big')] });
+    await expect(runRecipe(wanted, { out: run })).rejects.toMatchObject({
+      code: 'TEACHER_NOT_FOUND',
+      details: missing,
+    });
+    // Under --data-dir, as the weights of init.
+    const { result } = await runRecipe(wanted, { out: run, dataDir: root });
+    expect(JSON.parse(await readFile(join(run, 'recipe.json'), 'utf8')).teacher).toBe(join(root, 'big'));
+    const again = async (request: ResumeRequest = {}) => (await resumeRun(run, request)).result.weightsHash;
+    // As from another working directory: neither there nor under the data folder.
+    expect(await again({ dataDir: away })).toBe(result.weightsHash);
+    await rename(join(root, 'big'), join(root, 'gone'));
+    await expect(again({ dataDir: away })).rejects.toMatchObject({ code: 'TEACHER_NOT_FOUND' });
+    expect(await again({ set: [`distill.teacher=${join(root, 'gone')}`] })).toBe(result.weightsHash);
+
+    await cp(join(run, 'model'), join(root, 'other'), { recursive: true });
+    const set = [`distill.teacher=${join(root, 'other')}`];
+    const changed = { field: 'distill.teacher', expected: teacher.weightsHash, got: result.weightsHash };
+    for (const allowChange of [[], ['data']])
+      await expect(again({ set, allowChange })).rejects.toMatchObject({
+        code: 'RESUME_CHANGED',
+        message: expect.stringContaining('is not the teacher the run began with'),
+        details: expect.objectContaining(changed),
+      });
+    expect(await again({ set, allowChange: ['distill.teacher'] })).toBe(result.weightsHash);
   });
 
   test('classes in another order are put in order', async () => {
