@@ -1,6 +1,6 @@
 /** Which epoch is the best one: by the measure, among equals by the loss. */
 import { expect, test } from 'vitest';
-import { type EpochRecord, newState, parseState, recordEpoch } from './train-state.ts';
+import { type EpochRecord, finishedText, newState, parseState, recordEpoch } from './train-state.ts';
 
 const accuracy = { metric: 'accuracy', mode: 'max' } as const;
 const epochs = (...measured: [accuracy: number, loss?: number][]): EpochRecord[] =>
@@ -33,4 +33,22 @@ test('a state resumed breaks the tie as the run that went on', () => {
   const resumed = parseState(JSON.parse(JSON.stringify(saved)), 'state.json');
   expect([recordEpoch(state, second, accuracy), recordEpoch(resumed, second, accuracy)]).toEqual([true, true]);
   expect(resumed.best).toEqual(state.best);
+});
+
+test('what ended a run is said with what lengthens it', () => {
+  const said = (state: object, limits: object) =>
+    finishedText({ ...newState(), epoch: 2, step: 12, ...state }, { epochs: 5, ...limits }, 'run')?.split('\n');
+  expect(said({}, {})).toBeUndefined();
+  expect(said({}, { epochs: 2 })?.[1]).toContain('cambium resume run --set epochs=3 --allow-change epochs');
+  const stopped = { stoppedEarly: true, sinceBest: 3 };
+  expect(said(stopped, { earlyStopping: { patience: 3 } })?.[1]).toContain('--set earlyStopping=null');
+  expect([said(stopped, { earlyStopping: { patience: 4 } }), said(stopped, { earlyStopping: null })]).toEqual([
+    undefined,
+    undefined,
+  ]);
+  expect(said({}, { maxSteps: 12 })?.[1]).toContain('--set maxSteps=24');
+  expect(said({}, { maxSteps: 12, epochs: 2 })?.[1]).toContain('--set epochs=3');
+  expect(said({ cut: 3 }, { maxSteps: 12, epochs: 2 })?.[1]).toContain('--set init.weights=run');
+  // Stopped after its last step, before it was measured.
+  expect(said({ batch: 3 }, { maxSteps: 12 })).toBeUndefined();
 });

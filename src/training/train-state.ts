@@ -123,7 +123,14 @@ export function recordEpoch(
 export interface Limits {
   readonly epochs: number;
   readonly maxSteps?: number | undefined;
+  readonly earlyStopping?: { readonly patience: number } | null | undefined;
 }
+
+/** Whether the early stop that a run ended by still holds: it may go on with more patience, or without any stop. */
+export const staysStopped = (
+  { stoppedEarly, sinceBest }: TrainState,
+  { earlyStopping }: Omit<Limits, 'epochs'>,
+): boolean => stoppedEarly && sinceBest >= (earlyStopping?.patience ?? Number.POSITIVE_INFINITY);
 
 /**
  * Refuses more steps for a run whose last epoch was cut: it was measured as a whole one and the best was chosen by it, so
@@ -154,14 +161,12 @@ export function finishedText(state: TrainState, limits: Limits, dir: string): st
   );
 }
 
-function endOf(
-  { epoch, step, batch, cut, stoppedEarly }: TrainState,
-  { epochs, maxSteps = Number.POSITIVE_INFINITY }: Limits,
-  dir: string,
-): [why: string, how: string] | undefined {
+function endOf(state: TrainState, limits: Limits, dir: string): [why: string, how: string] | undefined {
+  const { epoch, step, batch, cut } = state;
+  const { epochs, maxSteps = Number.POSITIVE_INFINITY } = limits;
   const resume = (...changes: [field: string, value: number | null][]): string =>
     `cambium resume ${dir} ${changes.map(([field, value]) => `--set ${field}=${value} --allow-change ${field}`).join(' ')}`;
-  if (stoppedEarly) return [`by an early stop after epoch ${epoch}`, resume(['earlyStopping', null])];
+  if (staysStopped(state, limits)) return [`by an early stop after epoch ${epoch}`, resume(['earlyStopping', null])];
   const more: [string, number][] = epoch < epochs ? [] : [['epochs', epochs + 1]];
   // Stopped after its last step it still has its epoch to measure.
   if (step >= maxSteps && batch === 0)

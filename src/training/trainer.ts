@@ -9,7 +9,7 @@ import type { EventTable, Listener, Measures, TrainEvent } from './events.ts';
 import type { BatchSource } from './inputs.ts';
 import type { RunPlan } from './plan.ts';
 import { RunStopped, type SignalWatch } from './signals.ts';
-import { newState, recordEpoch, refuseLonger, type Selection, type TrainState } from './train-state.ts';
+import { newState, recordEpoch, refuseLonger, type Selection, staysStopped, type TrainState } from './train-state.ts';
 import type { TrainStep } from './train-step.ts';
 
 export interface TrainLoop {
@@ -42,6 +42,7 @@ export async function trainLoop(loop: TrainLoop): Promise<TrainState> {
   const { loader, epochs, maxSteps = Number.POSITIVE_INFINITY, accumulate, listeners, checkpoints } = loop;
   const state = loop.state ?? newState();
   refuseLonger(state, loop.maxSteps);
+  state.stoppedEarly = staysStopped(state, loop);
   const stepsPerEpoch = Math.ceil(loader.length / accumulate);
   const emit = async (event: TrainEvent): Promise<void> => {
     for (const listener of listeners) await listener(event);

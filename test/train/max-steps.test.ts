@@ -120,6 +120,17 @@ describe('maxSteps', () => {
     expect(result.history.map(({ step }) => step)).toEqual([5, 10, 12]);
   });
 
+  it('a run that stopped early goes on when it is told to', async () => {
+    const out = join(dir, 'early');
+    const early = recipe({ maxSteps: 100, epochs: 4, earlyStopping: { patience: 1, minDelta: 10 } });
+    expect((await runRecipe(early, { out })).result).toMatchObject({ epochs: 2, stoppedEarly: true });
+    expect((await resumeRun(out)).result).toMatchObject({ epochs: 2, stoppedEarly: true });
+    const told = { set: ['earlyStopping=null'], allowChange: ['earlyStopping'] };
+    const { result, said } = await noticesOf(out, told);
+    expect(result).toMatchObject({ epochs: 4, stoppedEarly: false });
+    expect(said).not.toContain('already finished');
+  });
+
   it('a recipe stopped anywhere, its last step included, is resumed to the same weights', async () => {
     const whole = await runRecipe(recipe(), { out: join(dir, 'whole') });
     expect(whole.result.steps).toBe(8);
