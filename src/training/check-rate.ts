@@ -3,6 +3,7 @@ import type { LabelledBatch } from '../data/index.ts';
 import { isLora, type Module } from '../nn/index.ts';
 import type { Finding } from './check-data.ts';
 import { type DryOptions, type DryRun, dryBytes, dryRuns } from './dry-steps.ts';
+import { structureIfAny } from './init.ts';
 import { formatBytes } from './machine-memory.ts';
 import { arraysOf } from './model-weights.ts';
 import type { RunPlan } from './plan.ts';
@@ -25,11 +26,20 @@ const SAMPLED = 4096;
 /** By name, some elements of each parameter that trains. */
 type WeightSample = ReadonlyMap<string, Float32Array>;
 
+/** Whether the trunk is frozen: what moves then, a head or adapters, wrecks nothing that was learned. */
+function trunkRests(model: Module): boolean {
+  const head = structureIfAny(model).stages.at(-1) ?? [];
+  const ofHead = (name: string): boolean => head.some((path) => name === path || name.startsWith(`${path}.`));
+  const moving = model.namedParameters().filter(({ variable }) => variable.requiresGrad);
+  return moving.length < model.parameters().length && moving.every(({ name }) => isLora(name) || ofHead(name));
+}
+
 /**
  * Those whose ratio says something: not `fresh` ones, of random values, nor adapters, which begin at nothing; not biases, of which
- * anything is much.
+ * anything is much; not a head that trains alone, often of small weights.
  */
 async function sampleWeights(model: Module, fresh: readonly string[]): Promise<WeightSample> {
+  if (trunkRests(model)) return new Map();
   const chosen = model
     .namedParameters()
     .filter(({ name, variable }) => variable.requiresGrad && variable.size > 1 && !/bias$/.test(name) && !isLora(name))
@@ -86,10 +96,18 @@ export async function checkRate(batch: LabelledBatch, check: RateCheck): Promise
     if (run.losses.length === 1 && Number.isNaN(run.losses[0])) findings.push(notFinite);
     const wrong = run.losses.length > 1 && judge(run, middle);
     if (!wrong) return;
-    const { factor, message } = wrong;
-    let [rate, found] = [wrong.start, undefined as DryRun | undefined];
-    for (let i = 0; factor !== 0 && i < TRIALS && !(found && falls(found, wrong.least)); i++) {
-      if (i > 0) rate = Number((rate * factor).toPrecision(1));
+    const { message, least, most } = wrong;
+    // On one batch a rate that does less than the recipe's own is no advice.
+    const better = (other: DryRun): boolean => falls(other, least) && fallOf(other) > fallOf(run);
+    let [rate, factor, found] = [wrong.start, wrong.factor, undefined as DryRun | undefined];
+    for (let i = 0; factor !== 0 && i < TRIALS && !(found && better(found)); i++) {
+      if (found) {
+        // Low enough to learn, and slower than the recipe's: what may be better lies between them.
+        if (factor < 1 && falls(found, least)) factor = i === 1 ? 3 : 0;
+        const next = Number((rate * factor).toPrecision(1));
+        if (factor === 0 || next > most) break;
+        rate = next;
+      }
       found = yield rate;
     }
     const losses = found?.losses ?? [];
@@ -99,11 +117,13 @@ export async function checkRate(batch: LabelledBatch, check: RateCheck): Promise
       severity: 'problem',
       message,
       fix:
-        found && falls(found, wrong.least)
+        found && better(found)
           ? `--set optimizer.lr=${rate} (with it the loss goes from ${text(losses[0])} to ${text(losses.at(-1))})`
-          : factor === 0
+          : wrong.factor === 0
             ? 'no gradient reaches the weights: check freeze and the labels'
-            : 'at no rate that was tried did the loss fall: check labels and inputs, then cambium lr-find',
+            : found && falls(found, least)
+              ? 'none that was tried makes the loss of this batch fall further, so none is named: cambium lr-find shows where it falls'
+              : 'at no rate that was tried did the loss fall: check labels and inputs, then cambium lr-find',
     });
   }
   await dryRuns(check, batch, rates(), async () => {
@@ -123,6 +143,12 @@ const notFinite: Finding = {
 const falls = ({ losses }: DryRun, share: number): boolean =>
   (losses.at(-1) as number) < (losses[0] as number) * (1 - share);
 
+/** The share of the first loss that is gone in the end; least of all where it became NaN. */
+function fallOf({ losses }: DryRun): number {
+  const fall = 1 - (losses.at(-1) as number) / (losses[0] as number);
+  return Number.isNaN(fall) ? Number.NEGATIVE_INFINITY : fall;
+}
+
 interface Wrong {
   readonly code: 'RATE_HIGH' | 'RATE_LOW';
   readonly message: string;
@@ -131,6 +157,8 @@ interface Wrong {
   readonly factor: number;
   /** The share of the loss that such a rate must take off it. */
   readonly least: number;
+  /** No higher rate is tried. */
+  readonly most: number;
 }
 
 function judge({ lr, losses }: DryRun, middle: ReturnType<typeof middleRatio>): Wrong | undefined {
@@ -150,6 +178,7 @@ function judge({ lr, losses }: DryRun, middle: ReturnType<typeof middleRatio>): 
       start: byRatio(middle.ratio),
       factor: middle.ratio === 0 ? 0 : high ? 1 / 3 : 3,
       least: UNMOVED,
+      most: high ? lr * (HIGH / middle.ratio) : Number.POSITIVE_INFINITY,
     };
   }
   if (grown)
@@ -159,6 +188,7 @@ function judge({ lr, losses }: DryRun, middle: ReturnType<typeof middleRatio>): 
       start: third,
       factor: 1 / 3,
       least: UNMOVED,
+      most: lr,
     };
   if (middle || lr === 0 || Math.abs(last - first) > UNMOVED * Math.abs(first)) return undefined;
   return {
@@ -167,5 +197,6 @@ function judge({ lr, losses }: DryRun, middle: ReturnType<typeof middleRatio>): 
     start: Number((lr * 10).toPrecision(1)),
     factor: last === first && lr > 1e-3 ? 0 : 10,
     least: MOVED,
+    most: Number.POSITIVE_INFINITY,
   };
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { digits, phrases, subset, type Transform, trainWordPiece } from '../../src/data/index.ts';
 import { createModel, MnistCnn, resnet20 } from '../../src/models/index.ts';
-import { manualSeed } from '../../src/tensor/index.ts';
+import { manualSeed, type Variable } from '../../src/tensor/index.ts';
 import { agrees } from '../../src/training/check-inputs.ts';
 import {
   checkFineTune,
@@ -56,6 +56,20 @@ test('rates', async () => {
   });
   const lr = Number(/lr=(\S+)/.exec(found?.fix ?? '')?.[1]);
   expect(await codes({ optimizer: { name: 'adamw', lr } })).toEqual([]);
+});
+
+test('no rate is named with which the loss of the batch falls less than with the own', async () => {
+  // Small weights move far, relative to their size, at a rate that suits the loss.
+  const model = cnn();
+  for (const variable of model.parameters()) variable.assign(variable.mul(0.3));
+  const check = async (lr: number) => {
+    const all = await checkFineTune({ model, data: { train }, transforms: normal, optimizer: { name: 'adamw', lr } });
+    return all.filter(({ code }) => code === 'RATE_HIGH');
+  };
+  const [found, ...others] = await check(6e-3);
+  expect([found?.code, others]).toEqual(['RATE_HIGH', []]);
+  expect(found?.fix).not.toContain('lr=');
+  expect(found?.fix).toContain('fall further');
 });
 
 test('labels', async () => {
@@ -155,6 +169,19 @@ describe('a head or an adapter alone', () => {
     expect(lr).toBeLessThan(1);
     expect(await check(lr)).toEqual([]);
     expect((await check(1e-12)).map(({ code }) => code)).toEqual(['RATE_LOW']);
+  });
+
+  test('a kept head of small weights: judged by its losses, not by how far it moves', async () => {
+    const model = cnn();
+    const { structure } = model as unknown as { structure(): { head: string } };
+    const weight = model.stateDict().get(`${structure.call(model).head}.weight`) as Variable;
+    weight.assign(weight.mul(1e-3));
+    const check = (lr: number, more: object = {}) =>
+      checkFineTune({ model, data: { train }, transforms: normal, optimizer: { name: 'adamw', lr }, ...more });
+    const alone = { freeze: { belowDepth: 'head' } };
+    expect(await check(1e-2, alone)).toEqual([]);
+    expect((await check(1e-12, alone)).map(({ code }) => code)).toEqual(['RATE_LOW']);
+    expect((await check(100, alone)).map(({ code }) => code)).toEqual(['RATE_HIGH']);
   });
 
   test('adapters of a text model', async () => {
