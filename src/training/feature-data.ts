@@ -111,7 +111,8 @@ async function builtin(model: OpenedModel, name: string, request: FeatureDataReq
     epochs: 1,
     ...(limit !== undefined && { limit: { [split]: limit } }),
   });
-  const data = await loadRunData(recipe, { dataDir, notify, ...(model.text && { text: model.text }) });
+  // A set that is named is that set: no other stands in for it.
+  const data = await loadRunData(recipe, { dataDir, notify, noStandIn: true, ...(model.text && { text: model.text }) });
   const part = data[split];
   if (!part) {
     const there = (['train', 'validation', 'test'] as const).filter((other) => data[other]);

@@ -153,6 +153,22 @@ describe('data', () => {
     expect(shape).toEqual([4, 64]);
   });
 
+  test('mnist is MNIST: no other digits stand in for it', async () => {
+    const model = await resnet();
+    const before = { CAMBIUM_OFFLINE: process.env.CAMBIUM_OFFLINE, CAMBIUM_CACHE: process.env.CAMBIUM_CACHE };
+    Object.assign(process.env, { CAMBIUM_OFFLINE: '1', CAMBIUM_CACHE: at('no-cache') });
+    try {
+      await expect(openFeatureData(model, 'mnist', request)).rejects.toMatchObject({
+        exitCode: 7,
+        hint: expect.stringContaining('--data-dir'),
+      });
+    } finally {
+      for (const [name, value] of Object.entries(before))
+        if (value === undefined) delete process.env[name];
+        else process.env[name] = value;
+    }
+  });
+
   test('of the other kind, unknown or without the part are errors that say what would do', async () => {
     const [pictures, words] = [await resnet(), await openFeatureModel(at('bert'))];
     const wrong = { code: 'DATA_KIND', exitCode: 2, hint: expect.stringContaining('.csv') };
