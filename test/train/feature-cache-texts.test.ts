@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { digits, phrases, subset, type TextCollateOptions, trainWordPiece } from '../../src/data/index.ts';
+import { digits, phrases, subset, type TextCollateOptions, Tokenizer, trainWordPiece } from '../../src/data/index.ts';
 import { createModel } from '../../src/models/index.ts';
 import { manualSeed } from '../../src/tensor/index.ts';
 import { type FineTuneOptions, fineTune, type TrainEvent } from '../../src/training/index.ts';
@@ -83,6 +83,18 @@ describe('texts', () => {
     await run({ epochs: 2 });
     await run({ ...text({ maxLength: 12 }), epochs: 2 });
     expect(readdirSync(join(dir, 'features')).length).toBe(4);
+  });
+
+  test('what tokenizer_config.json says is part of the name: length and special tokens', async () => {
+    const configs = [
+      { modelMaxLength: 36, tokens: {} },
+      { modelMaxLength: 12, tokens: {} },
+      { modelMaxLength: 36, tokens: { pad: '[UNK]' } },
+    ] as const;
+    for (const [i, config] of configs.entries()) {
+      await run({ text: { tokenizer: new Tokenizer(tokenizer.json, { config }) }, epochs: 2 });
+      expect(readdirSync(join(dir, 'features')).length).toBe(2 * (i + 1));
+    }
   });
 
   test('dropout in what is frozen: one notice, and the whole model runs', async () => {

@@ -18,7 +18,7 @@ import {
   type Transform,
 } from '../../data/index.ts';
 import { captureLayer, withLayerOutput } from '../../features/index.ts';
-import { type HostArray, sha256 } from '../../io/index.ts';
+import type { HostArray } from '../../io/index.ts';
 import { Dropout, type Module } from '../../nn/index.ts';
 import type { HeadOutput, Task } from '../../tasks/index.ts';
 import { currentBackend, type Tensor, tensor, type Variable } from '../../tensor/index.ts';
@@ -41,7 +41,7 @@ import {
 } from './cut.ts';
 import { featureSet } from './feature-set.ts';
 import { type CachedRows, type CacheRequest, makeCache, openCache, removeCache } from './store.ts';
-import { measuringOrder, type TextBatches, textBatches, tokenCounts } from './text-lengths.ts';
+import { measuringOrder, type TextBatches, textBatches, tokenCounts, tokenIdentity } from './text-lengths.ts';
 
 export interface FeatureCacheRequest {
   readonly model: Module;
@@ -373,7 +373,7 @@ class Caching {
       layer: this.#cut.path,
       data: await contentHash(data),
       transforms: this.#request.transforms,
-      ...(text && { tokens: [sha256(JSON.stringify(text.tokenizer.json)), text.maxLength, text.padToMultipleOf] }),
+      ...(text && { tokens: tokenIdentity(text) }),
       batchSize,
       engine: `${backend.name} ${backend.addon?.isa ?? ''}`,
     };

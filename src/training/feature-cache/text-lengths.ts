@@ -9,6 +9,7 @@ import {
   type TextCollateOptions,
   TextCollator,
 } from '../../data/index.ts';
+import { sha256 } from '../../io/index.ts';
 import type { Samples } from '../inputs.ts';
 
 export interface TextBatches {
@@ -64,3 +65,13 @@ export function textBatches(
     shortest: (count) => measuringOrder(counts).subarray(0, count),
   };
 }
+
+/** All that tokens of a text depend on, also what tokenizer_config.json says beside the tokenizer's own file. */
+export const tokenIdentity = ({ tokenizer, maxLength, padToMultipleOf }: TextCollateOptions) => ({
+  tokenizer: sha256(JSON.stringify(tokenizer.json)),
+  special: [...tokenizer.specialIds],
+  roles: tokenizer.specialTokens,
+  paddingSide: tokenizer.config.paddingSide ?? 'right',
+  maxLength: maxLength ?? tokenizer.config.modelMaxLength,
+  padToMultipleOf,
+});
