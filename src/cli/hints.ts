@@ -11,9 +11,15 @@ const recipeCommands = new Set(['train', 'resume', 'pipeline', 'plan', 'check', 
 const option = (name: string, onRecipe: boolean, value: string, field = name): string =>
   onRecipe ? `--set data.${field}=${value === 'none' ? 'null' : value}` : `--${name} ${value}`;
 
+/** Whether a hint on weights knows the model's options, as that of bare weights does. */
+const namesOptions = (hint: string | undefined): boolean => hint?.includes('--set') ?? false;
+
 const words: Readonly<Record<string, Words>> = {
-  FORMAT_UNKNOWN: ({ details }, onRecipe) =>
-    `read are ${details.expected}; another ending needs ${option('format', onRecipe, 'csv')}, jsonl or parquet`,
+  // Tables and their options; files of features are told by their endings alone.
+  FORMAT_UNKNOWN: ({ details, hint }, onRecipe) =>
+    hint?.includes('.npy')
+      ? hint
+      : `read are ${details.expected}; another ending needs ${option('format', onRecipe, 'csv')}, jsonl or parquet`,
   TEXT_ENCODING: (_, onRecipe) =>
     `save the file as UTF-8, or pass its encoding: ${option('encoding', onRecipe, 'gb18030')} (western: windows-1252)`,
   TEXT_BINARY: ({ details, hint }, onRecipe) =>
@@ -29,14 +35,18 @@ const words: Readonly<Record<string, Words>> = {
     hint?.includes('labelColumn')
       ? `is it the right column? pass ${option('label-column', onRecipe, 'NAME', 'labelColumn')}`
       : hint,
-  WEIGHTS_SHAPE: (_, onRecipe) =>
+  WEIGHTS_SHAPE: ({ hint }, onRecipe) =>
     onRecipe
       ? 'give the model the options of the weights (--set model.FIELD=VALUE); --set init.strict=false keeps what does not fit as it is'
-      : 'the weights are not those of this model',
-  WEIGHTS_KEYS: (_, onRecipe) =>
+      : namesOptions(hint)
+        ? hint
+        : 'the weights are not those of this model',
+  WEIGHTS_KEYS: ({ hint }, onRecipe) =>
     onRecipe
       ? 'are they weights of this model (--set model.name=NAME)? --set init.strict=false loads what fits'
-      : 'the weights are not those of this model',
+      : namesOptions(hint)
+        ? hint
+        : 'the weights are not those of this model',
   HUB_NOT_FOUND: ({ hint }) =>
     hint?.includes('hubFile')
       ? 'name a repository or revision that has a .safetensors file: hf:owner/name@revision'

@@ -126,13 +126,17 @@ export function applyLora(model: Module, options: ApplyLoraOptions = {}): string
   const chosen = layers.filter(
     ([path]) => !isWithin(path, modulesToSave) && resolved.targets.some((target) => matches(path, target)),
   );
-  if (chosen.length === 0)
+  if (chosen.length === 0) {
+    const names = namesOf(layers.map(([path]) => path).filter((path) => !isWithin(path, modulesToSave)));
     throw new ArgumentError('LORA_TARGETS', `no linear layer is named by ${resolved.targets.join(', ')}`, {
       got: resolved.targets,
       expected: layers.map(([path]) => path).slice(0, 40),
       hint:
-        layers.length > 0 ? 'name some of these, or the last part of their paths' : 'the model has no linear layers',
+        names.length > 0
+          ? `linear layers of the model are ${names.slice(0, NAMED).join(', ')}${names.length > NAMED ? ', ...' : ''}: name some`
+          : 'the model has no linear layers',
     });
+  }
   refuseMerged(model);
   for (const { variable } of model.namedParameters()) variable.requiresGrad = false;
   for (const [path, layer] of chosen) {
@@ -304,6 +308,19 @@ const linearLayers = (model: Module): [string, Target][] =>
 
 const isWithin = (name: string, paths: readonly string[]): boolean =>
   paths.some((path) => name === path || name.startsWith(`${path}.`));
+
+/** How many names a hint has room for. */
+const NAMED = 12;
+
+/** What names layers in `targets`: the last part of their paths, or where that is a number the whole. */
+const namesOf = (paths: readonly string[]): string[] => [
+  ...new Set(
+    paths.map((path) => {
+      const last = path.slice(path.lastIndexOf('.') + 1);
+      return /^\d+$/.test(last) ? path : last;
+    }),
+  ),
+];
 
 function matches(path: string, target: string): boolean {
   if (!target.includes('*')) return path === target || path.endsWith(`.${target}`);

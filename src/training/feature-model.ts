@@ -202,7 +202,9 @@ async function bareWeights(path: string, name: string, options: FeatureModelOpti
   const own = { ...given, ...(tokenizer && 'vocabSize' in defaults && { vocabSize: tokenizer.vocabSize }) };
   const classes = given.numClasses ?? (await classesOf(path, name, own));
   const module = quietly(() => createModel(name, { ...own, ...(classes !== undefined && { numClasses: classes }) }));
-  const { lineage } = await initialise(module, { weights: path });
+  const { lineage } = await initialise(module, { weights: path }).catch((error: unknown) => {
+    throw otherOptions(error, name, { ...defaults, ...own }) ?? error;
+  });
   const common = { path, module: module.eval(), model: { name }, weightsHash: lineage.sha256 };
   const layer = topOf(module);
   if (tokenizer) {
@@ -221,6 +223,22 @@ async function bareWeights(path: string, name: string, options: FeatureModelOpti
     transforms: imagenetTransforms,
     preprocessing: "torchvision's of ImageNet: shorter side 256, centre 224 x 224, its mean and deviation",
   };
+}
+
+/** Options the weights or the tokenizer settle. */
+const SETTLED = ['numClasses', 'vocabSize'];
+
+/** Weights that do not fit may be of the same model with other options: which it has, and with what values. */
+function otherOptions(error: unknown, name: string, options: Readonly<Record<string, unknown>>): DataError | undefined {
+  if (!(error instanceof DataError) || !['WEIGHTS_KEYS', 'WEIGHTS_SHAPE'].includes(error.code)) return undefined;
+  const had = Object.entries(options).filter(([key]) => !SETTLED.includes(key));
+  if (had.length === 0) return undefined;
+  const list = had.map(([key, value]) => `${key}=${JSON.stringify(value)}`).join(', ');
+  return new DataError(error.code, error.message, {
+    ...error.details,
+    hint: `are they of another model, or of ${name} with other options? it was built with ${list}: --set OPTION=VALUE changes one`,
+    cause: error,
+  });
 }
 
 async function tokenizerOf(path: string, { tokenizer }: FeatureModelOptions): Promise<Tokenizer> {

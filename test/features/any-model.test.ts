@@ -4,8 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { CambiumError } from '../../src/base/errors.ts';
+import { hintOf } from '../../src/cli/hints.ts';
 import { parseTransforms, trainWordPiece } from '../../src/data/index.ts';
-import { features, readFeatures, writeFeatures } from '../../src/features/index.ts';
+import { featureFormat, features, readFeatures, writeFeatures } from '../../src/features/index.ts';
 import { writeSafetensors } from '../../src/io/index.ts';
 import { BertForSequenceClassification, createModel, ViT } from '../../src/models/index.ts';
 import { manualSeed, tensor } from '../../src/tensor/index.ts';
@@ -123,6 +125,14 @@ describe('models', () => {
     await expect(openFeatureModel(path, { model: 'vgg16', transforms })).rejects.toMatchObject({
       code: 'WEIGHTS_KEYS',
     });
+    const padded = at('padded.safetensors');
+    const other = createModel('resnet20', { numClasses: 7, shortcut: 'pad' });
+    await writeSafetensors(padded, await arraysOf(other.stateDict()), { format: 'pt' });
+    const error = await openFeatureModel(padded, { model: 'resnet20', transforms }).catch((e: unknown) => e);
+    expect(error).toMatchObject({ code: 'WEIGHTS_KEYS', hint: expect.stringMatching(/shortcut="projection".*--set/) });
+    expect(hintOf(error as CambiumError, 'features')).toBe((error as CambiumError).hint);
+    const options = { shortcut: 'pad' };
+    expect((await openFeatureModel(padded, { model: 'resnet20', transforms, options })).channels).toBe(3);
     await expect(openFeatureModel(path, { model: 'bert' })).rejects.toMatchObject({ code: 'TOKENIZER_MISSING' });
     const model = await openFeatureModel(path, { model: 'resnet20', transforms });
     const { part, nameOf } = await openFeatureData(model, at('classes'), request);
@@ -184,6 +194,17 @@ describe('data', () => {
     });
     await expect(openFeatureData(pictures, at('bert'), request)).rejects.toMatchObject({ code: 'FOLDER_NO_IMAGES' });
   });
+});
+
+test('a name that ends otherwise is told what features are written to', () => {
+  const error = (() => {
+    try {
+      return featureFormat('y.foo');
+    } catch (caught) {
+      return caught as CambiumError;
+    }
+  })() as CambiumError;
+  expect(hintOf(error, 'features')).toBe('end the name in .npy, .safetensors or .parquet');
 });
 
 test("a processor's fields become transforms; what is not computed is refused", () => {

@@ -225,7 +225,9 @@ describe('low-rank adaptation', () => {
 
   test('refuses what does not fit', async () => {
     const model = bert();
-    expect(() => applyLora(model, { targets: ['querry'] })).toThrow(expect.objectContaining({ code: 'LORA_TARGETS' }));
+    expect(() => applyLora(model, { targets: ['querry'] })).toThrow(
+      expect.objectContaining({ code: 'LORA_TARGETS', hint: expect.stringMatching(/are query, key, value, dense/) }),
+    );
     expect(() => applyLora(model, { rank: 0 })).toThrow(/lora\.rank/);
     expect(() => applyLora(model, { alpha: -1 })).toThrow(/lora\.alpha/);
     expect(() => applyLora(model, { name: 'forward' })).toThrow(/cannot be named/);
