@@ -46,6 +46,16 @@ export async function featuresCommand(
       hint: 'or list the layers: --layers',
     });
   if (out !== undefined) featureFormat(out);
+  if (data !== undefined && options.file !== undefined)
+    throw new ConfigError(
+      'OPTION_INVALID',
+      `both ${printable(data)} and --file ${printable(options.file)} name the data`,
+      {
+        field: '--file',
+        got: options.file,
+        hint: `name them once: cambium features MODEL ${printable(options.file)}`,
+      },
+    );
   const transforms = options.transforms === undefined ? undefined : await transformsOf(options.transforms);
   const model = await openFeatureModel(path, {
     model: options.model,

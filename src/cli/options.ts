@@ -60,7 +60,11 @@ export const partOptions = (command: Command): Command =>
     command
       .option('--data-dir <dir>', 'where the data files are; where they were in training unless told')
       .addOption(new Option('--split <part>', 'which part').choices(['test', 'validation', 'train']).default('test'))
-      .option('--limit <n>', 'the first n samples', positive('--limit'))
+      .option(
+        '--limit <n>',
+        'at most n samples, no more than the limit of the recipe: the first of mnist, digits and --file, else a draw in proportion to classes',
+        positive('--limit'),
+      )
       .option('--batch-size <n>', 'samples at a time', positive('--batch-size'))
       .option('--file <file>', 'labelled texts: .csv, .tsv, .jsonl or .parquet'),
     { of: 'of --file', unlessTold: 'as in training unless told' },

@@ -1,4 +1,5 @@
 /** `cambium plan`: what a recipe would take, before anything runs; or what each of several models would take in its place. */
+import { ConfigError } from '../base/errors.ts';
 import { compareModels, compareModelsText } from '../training/compare-models.ts';
 import { planText } from '../training/plan.ts';
 import { loadRecipe } from '../training/recipe-file.ts';
@@ -15,6 +16,12 @@ export async function planCommand(
   source: string,
   { set, dataDir, model, time, json }: PlanCommandOptions,
 ): Promise<void> {
+  if (time !== undefined && model.length === 0)
+    throw new ConfigError('OPTION_INVALID', '--time is for models that are compared', {
+      field: '--time',
+      got: time,
+      hint: 'name them, --model NAME; cambium profile times the steps of the recipe itself',
+    });
   if (model.length > 0) {
     const request = { dataDir, notify: note, ...(time !== undefined && { steps: time }) };
     const rows = await compareModels(await loadRecipe(source, set), model, request);

@@ -66,7 +66,7 @@ export function addVectorCommands(command: MakeCommand): void {
     .addOption(new Option('--pooling <how>', 'of folders').choices(['auto', 'flatten', 'mean', 'max', 'cls']))
     .option('--data-dir <dir>', 'of folders: where the data files are')
     .addOption(new Option('--split <part>', 'of folders').choices(['test', 'validation', 'train']).default('test'))
-    .option('--limit <n>', 'of folders: the first n samples', positive('--limit'))
+    .option('--limit <n>', 'of folders: at most n samples', positive('--limit'))
     .addHelpText(
       'after',
       '\nExamples:\n  cambium compare before.npy after.npy\n  cambium compare runs/vgg16-rotation-1 runs/vgg16-few-labels-1 --data-dir mnist/',

@@ -12,16 +12,14 @@ import {
   fitImage,
   formatOf,
   type ImageFeature,
-  splitDataset,
   splitPipeline,
   type Transform,
-  take,
   textSetNames,
 } from '../data/index.ts';
 import { exists } from '../io/index.ts';
 import { loadRunData } from './data-source.ts';
 import type { OpenedModel } from './feature-model.ts';
-import { openPart, type PartRequest } from './model-data.ts';
+import { drawn, openPart, type PartRequest } from './model-data.ts';
 import { parseRecipe } from './recipe-parse.ts';
 
 export interface FeatureDataRequest extends PartRequest {
@@ -44,7 +42,7 @@ const builtinSets = ['mnist', 'digits', 'phrases', ...textSetNames] as const;
 
 /**
  * The data called `name`, for `model`; without a name those a folder of ours was trained on.
- * @throws ConfigError DATA_UNKNOWN, DATA_KIND where the model reads data of the other kind, SPLIT_MISSING; DataError and IoError of
+ * @throws ConfigError DATA_UNKNOWN, OPTION_INVALID, DATA_KIND where the model reads data of the other kind, SPLIT_MISSING; DataError and IoError of
  * the readers.
  */
 export async function openFeatureData(
@@ -52,15 +50,10 @@ export async function openFeatureData(
   name: string | undefined,
   request: FeatureDataRequest,
 ): Promise<FeatureData> {
+  if (name === undefined || !(await isPictureTable(model, name))) refuseTableOptions(request);
   if (name === undefined) return ownData(model, request);
   const { limit, split, labelColumn } = request;
   const shared = { classes: model.classes, labelColumn };
-  const capped = async (part: Dataset<unknown>): Promise<Dataset<unknown>> => {
-    if (limit === undefined || limit >= part.length) return part;
-    if (!part.schema.labels.label) return take(part, limit);
-    // Folders are sorted by class, as tables often are: the first samples would all be alike.
-    return (await splitDataset(part, { chosen: limit }, { seed: 0, stratify: 'label' })).chosen;
-  };
   if (!(await exists(name))) {
     if ((builtinSets as readonly string[]).includes(name)) return builtin(model, name, request);
     const near = nearest(name, builtinSets);
@@ -76,7 +69,7 @@ export async function openFeatureData(
   const isTable = tableFormat(name);
   if (model.text) {
     if (!isTable) wrongKind(model, name, 'holds no texts');
-    return { part: await capped(await anyTexts(name, { ...request, ...shared })) };
+    return { part: await drawn(await anyTexts(name, { ...request, ...shared }), limit) };
   }
   const channels = model.channels === 1 ? 1 : 3;
   if (isTable && /\.txt(\.gz)?$/i.test(name)) wrongKind(model, name, 'holds texts');
@@ -84,7 +77,21 @@ export async function openFeatureData(
     ? await anyPictureTable(name, { ...request, ...shared, channels })
     : await anyPictures(name, { ...shared, channels, part: split });
   const nameOf = (id: number): string | undefined => all.names[id];
-  return { ...fitting(model, await capped(fitted(all, model.image))), nameOf };
+  return { ...fitting(model, await drawn(fitted(all, model.image), limit)), nameOf };
+}
+
+const isPictureTable = async (model: OpenedModel, name: string): Promise<boolean> =>
+  !model.text && tableFormat(name) && (await exists(name)) && !(await stat(name)).isDirectory();
+
+/** They would do nothing. */
+function refuseTableOptions({ imageColumn, imageDir }: FeatureDataRequest): void {
+  const field = imageColumn !== undefined ? '--image-column' : imageDir !== undefined ? '--image-dir' : undefined;
+  if (field === undefined) return;
+  throw new ConfigError('OPTION_INVALID', `${field} is for a table that names pictures`, {
+    field,
+    got: imageColumn ?? imageDir,
+    hint: `name the table as the data, cambium features MODEL pictures.csv ${field} ..., or leave it out`,
+  });
 }
 
 async function ownData(model: OpenedModel, request: FeatureDataRequest): Promise<FeatureData> {

@@ -75,10 +75,41 @@ const IMAGENET_CLASSES = 1000;
 /**
  * Opens a run or model folder of ours, a folder of transformers' BERT, GPT-2 or ViT (or `hf:owner/name@revision`), or with `model` a
  * file of weights in any known format.
- * @throws ConfigError MODEL_UNNAMED, TRANSFORMS_MISSING, TOKENIZER_MISSING, those of createModel; UnsupportedError
+ * @throws ConfigError MODEL_UNNAMED, OPTION_INVALID for options that would do nothing, TRANSFORMS_MISSING, TOKENIZER_MISSING, those of createModel; UnsupportedError
  * PRETRAINED_UNSUPPORTED, PREPROCESSOR_UNSUPPORTED; DataError WEIGHTS_*, MODEL_CONFIG; IoError; NetworkError.
  */
 export async function openFeatureModel(path: string, options: FeatureModelOptions = {}): Promise<OpenedModel> {
+  if (options.model === undefined && Object.keys(options.options ?? {}).length > 0)
+    throw new ConfigError('OPTION_INVALID', '--set is for the options of --model', {
+      field: '--set',
+      got: options.options,
+      hint: 'name the model of bare weights, --model NAME, or leave it out: a folder knows its own options',
+    });
+  const opened = await open(path, options);
+  refuseUnused(opened, options);
+  return opened;
+}
+
+/** Options that would do nothing. */
+function refuseUnused({ text, folder, path }: OpenedModel, { tokenizer, transforms }: FeatureModelOptions): void {
+  if (tokenizer !== undefined && (!text || folder))
+    throw new ConfigError(
+      'OPTION_INVALID',
+      `--tokenizer: ${printable(path)} ${text ? 'has its own' : 'reads pictures'}`,
+      {
+        field: '--tokenizer',
+        got: tokenizer,
+        hint: text ? 'leave it out: texts become tokens as in training' : 'leave it out; --transforms is for pictures',
+      },
+    );
+  if (transforms !== undefined && text)
+    throw new ConfigError('OPTION_INVALID', `--transforms are for pictures, and ${printable(path)} reads texts`, {
+      field: '--transforms',
+      hint: 'leave it out; --tokenizer is for texts',
+    });
+}
+
+async function open(path: string, options: FeatureModelOptions): Promise<OpenedModel> {
   if (options.model !== undefined) return bareWeights(path, options.model, options);
   if (path.startsWith('hf:')) {
     // A branch may move between two requests: everything comes from the commit config.json came from.

@@ -3,12 +3,14 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { ConfigError, printable } from '../base/errors.ts';
 import {
+  type Dataset,
   holdsMnist,
   type LabelSpec,
   readLabelledTexts,
   readTextDataset,
   readTextSamples,
   readTokenDataset,
+  splitDataset,
   type TextTableOptions,
   take,
   tokenFormatOf,
@@ -41,7 +43,10 @@ export interface PartRequest extends Pick<DataRequest, 'notify'>, TableFields {
   readonly split: 'train' | 'validation' | 'test';
   /** Other data: a folder with one subdirectory a class, or the files of MNIST or a text set. Those of training unless told. */
   readonly dataDir?: string | undefined;
-  /** The first so many samples. */
+  /**
+   * At most so many samples, and no more than the recipe's own limit of that part: the first ones of MNIST, drawn digits and `file`;
+   * of all else a draw in proportion to classes.
+   */
   readonly limit?: number | undefined;
   /** A table of texts. */
   readonly file?: string | undefined;
@@ -125,13 +130,12 @@ async function partOf(loaded: LoadedModel | LoadedTrunk, trained: Recipe, reques
   const kind = dataDir === undefined || named ? trained.data.name : await kindOf(dataDir);
   const place = dataDir ?? (await findPlace(await placeOfModel(loaded.dir), trained));
   if (!isText && dataDir !== undefined && kind === 'folder' && trained.data.name !== 'folder') {
-    const part = await folderFor(dataDir, classes, loaded.image);
-    return limit === undefined ? part : take(part, limit);
+    return drawn(await folderFor(dataDir, classes, loaded.image), limit);
   }
   // Caps were meant for the data of the recipe.
   const recipe =
     kind === trained.data.name ? trained : { ...trained, limit: {}, data: { ...trained.data, name: kind } };
-  const limits = limit === undefined ? recipe.limit : { ...recipe.limit, [split]: limit };
+  const limits = limit === undefined ? recipe.limit : { ...recipe.limit, [split]: least(limit, recipe.limit[split]) };
   const data = await loadRunData(
     { ...recipe, limit: limits },
     { dataDir: place, notify, noStandIn: true, classes, heads, ...(isText && { text: loaded.text }) },
@@ -145,6 +149,15 @@ async function partOf(loaded: LoadedModel | LoadedTrunk, trained: Recipe, reques
     got: split,
     hint: `pass --split ${there.at(-1)}; there are: ${there.join(', ')}`,
   });
+}
+
+const least = (limit: number, own: number | undefined): number => Math.min(limit, own ?? limit);
+
+/** At most `limit` samples, in proportion to classes: folders are sorted by them, as tables often are. */
+export async function drawn<S>(part: Dataset<S>, limit: number | undefined): Promise<Dataset<S>> {
+  if (limit === undefined || limit >= part.length) return part;
+  if (!part.schema.labels.label) return take(part, limit);
+  return (await splitDataset(part, { chosen: limit }, { seed: 0, stratify: 'label' })).chosen;
 }
 
 /** Texts of a file without their labels, in memory. */

@@ -110,6 +110,25 @@ describe('evaluate and predict', () => {
     await pictures(dir, 30);
     const answer = jsonLines(ok(await cambium(['evaluate', whole, '--data-dir', dir, '--json'])).stdout)[0];
     expect(answer.n).toBe(30);
+    const few = ['evaluate', whole, '--data-dir', dir, '--limit', '10', '--json'];
+    const { n, confusion } = jsonLines(ok(await cambium(few)).stdout)[0];
+    expect(n).toBe(10);
+    // In proportion: the folder is sorted by class, and the first ten would be of few.
+    expect(confusion.counts.filter((row: number[]) => row.some((count) => count > 0)).length).toBeGreaterThan(5);
+  });
+
+  it("a limit does not exceed the recipe's own", async () => {
+    const model = join(base, 'limited');
+    cpSync(join(whole, 'model'), model, { recursive: true });
+    const file = join(model, 'config.json');
+    const config = JSON.parse(readFileSync(file, 'utf8'));
+    config.origin.recipe.limit = { test: 15 };
+    writeFileSync(file, JSON.stringify(config));
+    for (const [limit, n] of [
+      ['40', 15],
+      ['10', 10],
+    ] as const)
+      expect(jsonLines(ok(await cambium(['evaluate', model, '--limit', limit, '--json'])).stdout)[0].n).toBe(n);
   });
 
   it('predict takes pictures of any size and mode', async () => {

@@ -74,6 +74,8 @@ describe('mistakes', () => {
     ['unknown recipe', ['train', 'vgg16-mnits'], 2, /did you mean vgg16-mnist/],
     ['unknown field', ['train', 'quickstart', '--set', 'optimizer.lrr=1'], 2, /optimizer\.lr\b/],
     ['wrong type', ['train', 'quickstart', '--set', 'epochs=soon'], 2, /epochs/],
+    ['data named twice', ['features', 'm', 'phrases', '--file', 'x.csv', '--out', 'v.npy'], 2, /--file.*\n.*once/],
+    ['a time of nothing', ['plan', 'quickstart', '--time', '3'], 2, /--time.*\n.*--model NAME/],
     ['negative batch', ['plan', 'quickstart', '--set', 'batchSize=-1'], 2, /batchSize/],
     ['recipe file', ['train', recipe], 2, /bad\.yaml":4:1.*\n.*batchSize/],
     [

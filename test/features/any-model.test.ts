@@ -163,6 +163,31 @@ describe('data', () => {
     expect(shape).toEqual([4, 64]);
   });
 
+  test('options that would do nothing are refused, with what to do', async () => {
+    const refused = { code: 'OPTION_INVALID', exitCode: 2, hint: expect.stringContaining('leave it out') };
+    const bare = { model: 'resnet20', transforms };
+    for (const [path, options] of [
+      [at('bert'), { options: { shortcut: 'pad' } }],
+      [at('bert'), { transforms }],
+      [at('vit'), { tokenizer: at('bert') }],
+      [at('resnet.safetensors'), { ...bare, tokenizer: at('bert') }],
+    ] as const)
+      await expect(openFeatureModel(path, options)).rejects.toMatchObject(refused);
+    // Another tokenizer than the one in the folder is used.
+    const told = await openFeatureModel(at('bert'), { tokenizer: at('bert') });
+    expect(told.preprocessing).toBe(`the tokenizer of ${at('bert')}`);
+    const [pictures, words] = [await resnet(), told];
+    for (const [model, name] of [
+      [pictures, at('flat')],
+      [pictures, 'digits'],
+      [words, at('labelled.csv')],
+    ] as const)
+      for (const more of [{ imageColumn: 'file' }, { imageDir: dir }])
+        await expect(openFeatureData(model, name, { ...request, ...more })).rejects.toMatchObject(refused);
+    const table = await openFeatureData(pictures, at('files.csv'), { ...request, imageColumn: 'file', imageDir: dir });
+    expect(table.part.length).toBe(2);
+  });
+
   test('mnist is MNIST: no other digits stand in for it', async () => {
     const model = await resnet();
     const before = { CAMBIUM_OFFLINE: process.env.CAMBIUM_OFFLINE, CAMBIUM_CACHE: process.env.CAMBIUM_CACHE };
