@@ -27,7 +27,7 @@ describe('against random weights', () => {
     const far = { tuned: trained(450, 500), random: trained(400, 500) };
     const [found] = againstScratch(flow.stages, far);
     expect(found).toMatchObject({
-      figure: '100 labels',
+      figure: '50 labels',
       tuned: 'tuned',
       scratch: 'random',
       part: 'test',
@@ -59,7 +59,7 @@ describe('the flow as a picture', () => {
     expect(picture.match(/marker-end/g)).toHaveLength(graph.edges.length);
     expect(flow.mermaid().match(/-->/g)).toHaveLength(graph.edges.length);
     for (const { title } of graph.nodes) expect(picture).toContain(`>${title}</text>`);
-    for (const text of ['100 labels', 'without labels', 'weights']) expect(picture).toContain(`>${text}</text>`);
+    for (const text of ['50 labels', 'without labels', 'weights']) expect(picture).toContain(`>${text}</text>`);
     expect(pipelinePage(flow.definition, flow.stages, {})).toContain(picture);
   });
 
