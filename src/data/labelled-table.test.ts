@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { CambiumError } from '../base/errors.ts';
+import { errorOf } from '../../test/error-of.ts';
 import {
   contentHash,
   DataLoader,
@@ -34,15 +34,6 @@ const fileOf = async (...lines: string[]): Promise<string> => {
   await writeFile(file, `${lines.join('\n')}\n`);
   return file;
 };
-const errorOf = async (body: () => Promise<unknown>): Promise<CambiumError> => {
-  try {
-    await body();
-  } catch (error) {
-    return error as CambiumError;
-  }
-  return expect.fail('nothing was thrown');
-};
-
 const spec: LabelSpec = {
   mood: { kind: 'class', column: 'm', optional: true },
   topics: { kind: 'classes' },

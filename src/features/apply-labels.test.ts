@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { CambiumError } from '../base/index.ts';
+import { errorOf } from '../../test/error-of.ts';
 import { digits } from '../data/index.ts';
 import { MLP, squeezenet11 } from '../models/index.ts';
 import { manualSeed, tensor } from '../tensor/index.ts';
@@ -16,15 +16,6 @@ const cloud = (size: number, shift = 0): FeatureTable => ({
   labels: Int32Array.from({ length: size }, (_, i) => i % 2),
   classes: ['left', 'right'],
 });
-
-const errorOf = async (body: () => unknown): Promise<CambiumError> => {
-  try {
-    await body();
-  } catch (error) {
-    return error as CambiumError;
-  }
-  return expect.fail('nothing was thrown');
-};
 
 describe('applyLabels', () => {
   test.each(['linear', 'knn'] as const)('%s: names, confidence and ids of what was asked', async (method) => {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { lookAtFeatures } from '../../examples/features.ts';
-import type { CambiumError } from '../base/index.ts';
+import { errorOf } from '../../test/error-of.ts';
 import { digits } from '../data/index.ts';
 import { writeNpy } from '../io/index.ts';
 import { MnistCnn } from '../models/index.ts';
@@ -41,15 +41,6 @@ const close = (found: ArrayLike<number>, wanted: readonly number[], tolerance: n
     expect(Math.abs((found[i] as number) - w), `number ${i}`).toBeLessThan(tolerance * Math.max(1, Math.abs(w)));
   });
 };
-const errorOf = async (body: () => unknown): Promise<CambiumError> => {
-  try {
-    await body();
-  } catch (error) {
-    return error as CambiumError;
-  }
-  return expect.fail('nothing was thrown');
-};
-
 describe('against scikit-learn', () => {
   test('the linear probe is at the optimum of LogisticRegression', async () => {
     const probe = await linearProbe(train, test_);

@@ -91,3 +91,14 @@ async function folderBytes(path: string): Promise<number> {
     total += (await stat(join(path, name)).catch(() => ({ size: 0 }))).size;
   return total;
 }
+
+/** What lies in the cache is not what was written. */
+export function damaged(file: string, field: string, expected: unknown, got: unknown): never {
+  throw new DataError('CACHE_DAMAGED', `${printable(file)} is damaged: ${field} is not what was written`, {
+    file,
+    field,
+    expected,
+    got,
+    hint: 'remove it; it is made again',
+  });
+}

@@ -3,7 +3,6 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { CambiumError } from '../../src/base/index.ts';
 import { type Batch, bucketedOrder, DataLoader, digits, subset, weightedOrder } from '../../src/data/index.ts';
 import { MnistCnn } from '../../src/models/index.ts';
 import { Module } from '../../src/nn/index.ts';
@@ -18,6 +17,7 @@ import {
   resumeRun,
   runRecipe,
 } from '../../src/training/index.ts';
+import { errorOf } from '../error-of.ts';
 
 let dir: string;
 beforeAll(async () => {
@@ -25,14 +25,6 @@ beforeAll(async () => {
 });
 afterAll(() => rm(dir, { recursive: true, force: true }));
 
-const errorOf = async (body: () => unknown): Promise<CambiumError> => {
-  try {
-    await body();
-  } catch (error) {
-    return error as CambiumError;
-  }
-  return expect.fail('nothing was thrown');
-};
 /** 90 of one class and 10 of another, of the digits 0 and 1. */
 const all = digits({ split: 'train', size: 1000 });
 const rows = (digit: number, count: number): number[] =>

@@ -3,7 +3,6 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { CambiumError } from '../../src/base/index.ts';
 import {
   phrases,
   plainTexts,
@@ -27,6 +26,7 @@ import {
   resumeRun,
   runRecipe,
 } from '../../src/training/index.ts';
+import { errorOf } from '../error-of.ts';
 
 let dir: string;
 let before: string | undefined;
@@ -68,15 +68,6 @@ const listen = () => {
   const listener: Listener = (event) => void (event.type === 'notice' && notices.push(event.text));
   return { notices, listeners: [listener] };
 };
-const errorOf = async (body: () => Promise<unknown>): Promise<CambiumError> => {
-  try {
-    await body();
-  } catch (error) {
-    return error as CambiumError;
-  }
-  return expect.fail('nothing was thrown');
-};
-
 describe('a recipe', () => {
   test.each(['random', 'last'] as const)('the same split (%s), order and weights as in memory', async (split) => {
     const cache = useCache(`split-${split}`);

@@ -15,6 +15,7 @@ import {
   type PipelineOutcome,
   pipeline,
 } from '../../src/training/index.ts';
+import { errorOf } from '../error-of.ts';
 
 const dir = await mkdtemp(join(tmpdir(), 'cambium-pipeline-'));
 afterAll(() => rm(dir, { recursive: true, force: true }));
@@ -46,15 +47,6 @@ const flow: PipelineInput = {
     labels: { kind: 'labels', from: 'known', to: 'fresh', attach: true },
     near: { kind: 'labels', from: 'known', to: 'fresh', method: 'knn', k: 3 },
   },
-};
-
-const errorOf = async (body: () => Promise<unknown>): Promise<CambiumError> => {
-  try {
-    await body();
-  } catch (error) {
-    return error as CambiumError;
-  }
-  return expect.fail('nothing was thrown');
 };
 
 describe('the whole flow', () => {

@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { CambiumError } from '../../src/base/index.ts';
 import { DataLoader, digits, PatchMasking, pictures, type Transform } from '../../src/data/index.ts';
 import { readSafetensors } from '../../src/io/index.ts';
 import {
@@ -35,6 +34,7 @@ import {
   resumeRun,
   runRecipe,
 } from '../../src/training/index.ts';
+import { errorOf } from '../error-of.ts';
 
 let dir: string;
 beforeAll(async () => {
@@ -50,15 +50,6 @@ const augmented: Transform[] = [
 ];
 const tinyViT = (): ViT =>
   new ViT({ inChannels: 1, imageSize: 28, patchSize: 7, hiddenSize: 32, numLayers: 2, numHeads: 2 });
-
-const errorOf = async (body: () => unknown): Promise<CambiumError> => {
-  try {
-    await body();
-  } catch (error) {
-    return error as CambiumError;
-  }
-  return expect.fail('nothing was thrown');
-};
 
 describe('objectives', () => {
   test('NT-Xent is the paper’s formula', async () => {

@@ -3,7 +3,6 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { CambiumError } from '../../src/base/index.ts';
 import { BlockLoader, phrases, plainTexts, TokenBlocks, trainWordPiece } from '../../src/data/index.ts';
 import { BertForMaskedLM, createModel } from '../../src/models/index.ts';
 import { crossEntropy, loadWeights, type Module } from '../../src/nn/index.ts';
@@ -20,6 +19,7 @@ import {
   resumeRun,
   runRecipe,
 } from '../../src/training/index.ts';
+import { errorOf } from '../error-of.ts';
 
 let dir: string;
 const { texts, labels } = phrases({ split: 'train', size: 900 });
@@ -46,15 +46,6 @@ const recipe = (changes: Partial<RecipeInput> = {}): RecipeInput => ({
   epochs: 3,
   ...changes,
 });
-const errorOf = async (body: () => Promise<unknown>): Promise<CambiumError> => {
-  try {
-    await body();
-  } catch (error) {
-    return error as CambiumError;
-  }
-  return expect.fail('nothing was thrown');
-};
-
 /** What a run of masked-lm saved, as the model that predicts words. */
 async function languageModel(run: string): Promise<Module> {
   const { model } = JSON.parse(await readFile(join(run, 'model', 'config.json'), 'utf8'));

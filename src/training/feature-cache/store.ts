@@ -4,7 +4,6 @@
  */
 import { type FileHandle, open, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DataError, printable } from '../../base/errors.ts';
 import {
   bytesOf,
   cacheDir,
@@ -20,7 +19,7 @@ import {
   writeFileAtomic,
   writeJson,
 } from '../../io/index.ts';
-import { draftFolder, MANIFEST, makeRoom } from '../cache-room.ts';
+import { damaged, draftFolder, MANIFEST, makeRoom } from '../cache-room.ts';
 
 const FORMAT = 1;
 const SHARD_BYTES = 64 * 2 ** 20;
@@ -121,16 +120,6 @@ export async function makeCache(request: CacheRequest, batches: AsyncIterable<Fl
 }
 
 const number = (n: number): string => String(n).padStart(5, '0');
-
-function damaged(file: string, field: string, expected: unknown, got: unknown): never {
-  throw new DataError('CACHE_DAMAGED', `${printable(file)} is damaged: ${field} is not what was written`, {
-    file,
-    field,
-    expected,
-    got,
-    hint: 'remove it; it is made again',
-  });
-}
 
 function parseManifest(value: Json, file: string, { key, rows, width }: CacheRequest): Shard[] {
   const found = (typeof value === 'object' && value !== null && !Array.isArray(value) ? value : {}) as Partial<

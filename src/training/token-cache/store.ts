@@ -7,7 +7,7 @@ import { closeSync, openSync, read as readCallback } from 'node:fs';
 import { type FileHandle, open, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { ArgumentError, DataError, printable } from '../../base/errors.ts';
+import { ArgumentError } from '../../base/errors.ts';
 import { type Tokenizer, type TokenRows, type Tokens, tokenArray } from '../../data/index.ts';
 import {
   cacheDir,
@@ -20,7 +20,7 @@ import {
   writeAll,
   writeJson,
 } from '../../io/index.ts';
-import { draftFolder, MANIFEST, makeRoom } from '../cache-room.ts';
+import { damaged, draftFolder, MANIFEST, makeRoom } from '../cache-room.ts';
 
 const FORMAT = 1;
 const FILE = 'tokens.bin';
@@ -210,14 +210,4 @@ export class StoredRows implements TokenRows {
     closeSync(this.#fd);
     this.#fd = undefined;
   }
-}
-
-function damaged(file: string, field: string, expected: unknown, got: unknown): never {
-  throw new DataError('CACHE_DAMAGED', `${printable(file)} is damaged: ${field} is not what was written`, {
-    file,
-    field,
-    expected,
-    got,
-    hint: 'remove it; it is made again',
-  });
 }
