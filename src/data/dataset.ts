@@ -1,8 +1,9 @@
 /** Data sets: a length, a typed schema, random access. Plus the in-memory picture set and views of others. */
 import { createHash, type Hash } from 'node:crypto';
-import { ArgumentError, DataError, printable } from '../base/errors.ts';
+import { DataError, printable } from '../base/errors.ts';
 import { bytesOf } from '../io/host-array.ts';
 import type { ImageU8 } from './image.ts';
+import { indexOutside } from './index-outside.ts';
 import { classNames, fieldNames, imageClassSchema, imageFeature, type Schema } from './schema.ts';
 
 /** A field's value: image, class index or number, text, vector or audio samples, words of a text and their classes. */
@@ -94,10 +95,7 @@ export function labelOutside(name: string, sample: number, got: number, classes:
 
 function checkIndex(dataset: { name: string; length: number }, index: number): void {
   if (!Number.isInteger(index) || index < 0 || index >= dataset.length)
-    throw new ArgumentError('INDEX_OUTSIDE', `${dataset.name}: there is no sample ${index} among ${dataset.length}`, {
-      expected: `0..${dataset.length - 1}`,
-      got: index,
-    });
+    indexOutside(dataset.name, index, dataset.length);
 }
 
 /** A view of chosen samples, in the order given. Ids stay those of the underlying set. */

@@ -1,6 +1,7 @@
 /** Several data sets as one, each with a label of its own: what one trunk with several heads learns from. */
 import { ArgumentError, printable } from '../base/errors.ts';
 import { type Dataset, describeSample, type FieldValue, type Sample } from './dataset.ts';
+import { indexOutside } from './index-outside.ts';
 import type { Label, Schema } from './schema.ts';
 
 /**
@@ -45,11 +46,7 @@ export function joinDatasets(
     length += more;
   }
   const at = (index: number): { part: string; dataset: Dataset<unknown>; field: string; index: number } => {
-    if (!Number.isInteger(index) || index < 0 || index >= length)
-      throw new ArgumentError('INDEX_OUTSIDE', `${name}: there is no sample ${index} among ${length}`, {
-        expected: `0..${length - 1}`,
-        got: index,
-      });
+    if (!Number.isInteger(index) || index < 0 || index >= length) indexOutside(name, index, length);
     let k = starts.length - 1;
     while ((starts[k] as number) > index) k--;
     const [part, dataset] = entries[k] as [string, Dataset<unknown>];

@@ -1,9 +1,10 @@
 /** Tables whose rows have labels of any kind: of texts, or of pictures named by file. */
 import { basename, dirname } from 'node:path';
-import { ArgumentError, DataError, printable } from '../base/errors.ts';
+import { DataError, printable } from '../base/errors.ts';
 import { resolveUnder } from '../io/paths.ts';
 import type { Dataset, FieldValue, Sample } from './dataset.ts';
 import { decodeImageFile } from './decode.ts';
+import { indexOutside } from './index-outside.ts';
 import { LabelColumns, type LabelSpec, type TableLabels } from './label-columns.ts';
 import type { Feature } from './schema.ts';
 import { type Column, readTable, type TableOptions } from './text/table.ts';
@@ -125,10 +126,7 @@ function tableDataset(
 ): Dataset {
   const check = (index: number): number => {
     if (Number.isInteger(index) && index >= 0 && index < lines.length) return index;
-    throw new ArgumentError('INDEX_OUTSIDE', `${name}: there is no sample ${index} among ${lines.length}`, {
-      expected: `0..${lines.length - 1}`,
-      got: index,
-    });
+    indexOutside(name, index, lines.length);
   };
   return {
     name,

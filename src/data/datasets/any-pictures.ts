@@ -1,13 +1,14 @@
 /** Pictures however they lie: a folder, an archive or a table, with classes where they have some, each by its name. */
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, extname, join, relative, sep } from 'node:path';
-import { ArgumentError, ConfigError, DataError, printable } from '../../base/errors.ts';
+import { ConfigError, DataError, printable } from '../../base/errors.ts';
 import { ioError } from '../../io/failure.ts';
 import { resolveUnder } from '../../io/paths.ts';
 import type { Dataset } from '../dataset.ts';
 import { decodeImage, decodeImageFile } from '../decode.ts';
 import { readTar } from '../formats/tar.ts';
 import type { ImageU8 } from '../image.ts';
+import { indexOutside } from '../index-outside.ts';
 import { classNumbers, optionallyLabelled } from '../optional-labels.ts';
 import { imageClassSchema, type Schema } from '../schema.ts';
 import type { Column, TableOptions } from '../text/table.ts';
@@ -173,10 +174,7 @@ function picturesOf(
   const at = (index: number): Entry => {
     const entry = entries[index];
     if (entry) return entry;
-    throw new ArgumentError('INDEX_OUTSIDE', `${name}: there is no sample ${index} among ${entries.length}`, {
-      expected: `0..${entries.length - 1}`,
-      got: index,
-    });
+    indexOutside(name, index, entries.length);
   };
   return {
     name,

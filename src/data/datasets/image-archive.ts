@@ -1,9 +1,10 @@
 /** A .tar or .tar.gz of pictures, one folder a class, with or without folders of parts above: read without unpacking it. */
 import { extname } from 'node:path';
-import { ArgumentError, DataError, printable } from '../../base/errors.ts';
+import { DataError, printable } from '../../base/errors.ts';
 import type { Dataset, ImageSample } from '../dataset.ts';
 import { decodeImage } from '../decode.ts';
 import { readTar, type TarEntry, type TarOptions } from '../formats/tar.ts';
+import { indexOutside } from '../index-outside.ts';
 import { imageClassSchema, type Schema } from '../schema.ts';
 import { type ImageFolderOptions, pictureExtensions } from './image-folder.ts';
 
@@ -150,9 +151,6 @@ export class ImageArchiveDataset implements Dataset<ImageSample> {
   #entry(index: number): TarEntry {
     const entry = this.#entries[index];
     if (entry) return entry;
-    throw new ArgumentError('INDEX_OUTSIDE', `${this.name}: there is no sample ${index} among ${this.length}`, {
-      expected: `0..${this.length - 1}`,
-      got: index,
-    });
+    indexOutside(this.name, index, this.length);
   }
 }

@@ -1,10 +1,11 @@
 /** A folder of pictures, one subdirectory a class: `cats/1.jpg`, `dogs/1.jpg`. Decoded when asked for. */
 import { readdir, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
-import { ArgumentError, DataError, printable } from '../../base/errors.ts';
+import { DataError, printable } from '../../base/errors.ts';
 import { ioError } from '../../io/failure.ts';
 import type { Dataset, ImageSample } from '../dataset.ts';
 import { decodeImageFile } from '../decode.ts';
+import { indexOutside } from '../index-outside.ts';
 import { imageClassSchema, type Schema } from '../schema.ts';
 
 export interface ImageFolderOptions {
@@ -67,10 +68,7 @@ export class ImageFolderDataset implements Dataset<ImageSample> {
   #file(index: number): string {
     const file = this.files[index];
     if (file !== undefined) return file;
-    throw new ArgumentError('INDEX_OUTSIDE', `${this.name}: there is no sample ${index} among ${this.length}`, {
-      expected: `0..${this.length - 1}`,
-      got: index,
-    });
+    indexOutside(this.name, index, this.length);
   }
 }
 

@@ -1,11 +1,12 @@
 /** Pictures without labels: every picture file below a folder, decoded when asked for, so that the folder may be larger than memory. */
 import { readdir } from 'node:fs/promises';
 import { basename, extname, join, relative } from 'node:path';
-import { ArgumentError, DataError, printable } from '../../base/errors.ts';
+import { DataError, printable } from '../../base/errors.ts';
 import { ioError } from '../../io/failure.ts';
 import type { Dataset } from '../dataset.ts';
 import { decodeImageFile } from '../decode.ts';
 import type { ImageU8 } from '../image.ts';
+import { indexOutside } from '../index-outside.ts';
 import { pictureExtensions } from './image-folder.ts';
 
 export interface PicturesOptions {
@@ -32,10 +33,7 @@ export async function pictures(
   const file = (index: number): string => {
     const found = files[index];
     if (found !== undefined) return found;
-    throw new ArgumentError('INDEX_OUTSIDE', `${name}: there is no sample ${index} among ${files.length}`, {
-      expected: `0..${files.length - 1}`,
-      got: index,
-    });
+    indexOutside(name, index, files.length);
   };
   return {
     name,

@@ -1,7 +1,8 @@
 /** Texts of a table or the lines of a .txt, with a class each where they have one. */
 import { basename } from 'node:path';
-import { ArgumentError, DataError, printable } from '../../base/errors.ts';
+import { DataError, printable } from '../../base/errors.ts';
 import type { Dataset } from '../dataset.ts';
+import { indexOutside } from '../index-outside.ts';
 import { classNumbers, optionallyLabelled } from '../optional-labels.ts';
 import type { Column, TableOptions } from './table.ts';
 
@@ -49,11 +50,7 @@ export async function anyTexts(file: string, options: AnyTextsOptions = {}): Pro
     },
     get(index) {
       const row = rows[index];
-      if (!row)
-        throw new ArgumentError('INDEX_OUTSIDE', `${name}: there is no text ${index} among ${rows.length}`, {
-          expected: `0..${rows.length - 1}`,
-          got: index,
-        });
+      if (!row) indexOutside(name, index, rows.length, 'text');
       return {
         text: row.cells[0] as string,
         ...(pairColumn !== undefined && { pair: row.cells[1] as string }),

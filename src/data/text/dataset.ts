@@ -2,6 +2,7 @@
 import { basename } from 'node:path';
 import { ArgumentError, DataError, printable } from '../../base/errors.ts';
 import { type Dataset, labelOutside } from '../dataset.ts';
+import { indexOutside } from '../index-outside.ts';
 import type { IterableDataset } from '../iterable.ts';
 import { type ClassNames, labelMissing, labelReader, sortedNames } from '../label-reader.ts';
 import type { Schema } from '../schema.ts';
@@ -110,11 +111,7 @@ export class InMemoryTextDataset implements Dataset<TextSample> {
   }
 
   #check(index: number): void {
-    if (!Number.isInteger(index) || index < 0 || index >= this.length)
-      throw new ArgumentError('INDEX_OUTSIDE', `${this.name}: there is no sample ${index} among ${this.length}`, {
-        expected: `0..${this.length - 1}`,
-        got: index,
-      });
+    if (!Number.isInteger(index) || index < 0 || index >= this.length) indexOutside(this.name, index, this.length);
   }
 }
 
@@ -211,10 +208,7 @@ export const plainTexts = (texts: readonly string[], name = 'texts'): Dataset<{ 
   get(index) {
     const text = texts[index];
     if (text !== undefined) return { text };
-    throw new ArgumentError('INDEX_OUTSIDE', `${name}: there is no text ${index} among ${texts.length}`, {
-      expected: `0..${texts.length - 1}`,
-      got: index,
-    });
+    indexOutside(name, index, texts.length, 'text');
   },
 });
 

@@ -4,6 +4,7 @@
  */
 import { ArgumentError, DataError, printable } from '../../base/errors.ts';
 import type { Dataset } from '../dataset.ts';
+import { indexOutside } from '../index-outside.ts';
 import type { Tokenizer } from './tokenizer.ts';
 import type { Corpus } from './word-counts.ts';
 
@@ -140,10 +141,7 @@ export class TokenBlocks implements Dataset<{ readonly text: string }>, TokenRow
   /** Row `index`. */
   block(index: number): Int32Array {
     if (!Number.isInteger(index) || index < 0 || index >= this.length)
-      throw new ArgumentError('INDEX_OUTSIDE', `${this.name}: there is no row ${index} among ${this.length}`, {
-        expected: `0..${this.length - 1}`,
-        got: index,
-      });
+      indexOutside(this.name, index, this.length, 'row');
     const piece = this.#pieces[Math.floor(index / this.#rowsPerPiece)] as Tokens;
     const at = (index % this.#rowsPerPiece) * this.blockLength;
     const row = piece.subarray(at, at + this.blockLength);

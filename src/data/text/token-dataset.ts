@@ -1,10 +1,11 @@
 /** Texts in words with a class for each word: CoNLL files (a word and its tag a line) and JSON Lines (arrays of both). */
 import { basename } from 'node:path';
-import { ArgumentError, ConfigError, DataError, nearest, printable } from '../../base/errors.ts';
+import { ConfigError, DataError, nearest, printable } from '../../base/errors.ts';
 import type { Json } from '../../io/json.ts';
 import type { Dataset } from '../dataset.ts';
 import { readJsonLines } from '../formats/jsonl.ts';
 import { readTextChunks, type TextFileOptions } from '../formats/text-chunks.ts';
+import { indexOutside } from '../index-outside.ts';
 import { type ClassNames, labelReader, sortedNames } from '../label-reader.ts';
 import type { Schema } from '../schema.ts';
 import type { Column } from './table.ts';
@@ -85,10 +86,7 @@ export class InMemoryTokenDataset implements Dataset<TokenSample> {
   get(index: number): TokenSample {
     const sample = this.sentences[index];
     if (sample) return sample;
-    throw new ArgumentError('INDEX_OUTSIDE', `${this.name}: there is no sample ${index} among ${this.length}`, {
-      expected: `0..${this.length - 1}`,
-      got: index,
-    });
+    indexOutside(this.name, index, this.length);
   }
 
   targets(index: number): { readonly tags: Int32Array } {
