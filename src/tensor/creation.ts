@@ -180,6 +180,16 @@ export function manualSeed(seed: number): void {
   generator.stream = 0;
 }
 
+/** Runs `body` and puts the random stream back: what it draws, such as initial values nobody keeps, moves nothing. As torch.random.fork_rng. */
+export function forkRng<T>(body: () => T): T {
+  const { seed, stream } = generator;
+  try {
+    return body();
+  } finally {
+    Object.assign(generator, { seed, stream });
+  }
+}
+
 /** Uniform in [low, high), f32; the next draw of the global stream. */
 export function uniform(shape: Shape, { low = 0, high = 1 }: { low?: number; high?: number } = {}): Tensor {
   checkShape(shape, 'uniform');

@@ -21,7 +21,7 @@ import {
   vitOptions,
 } from '../models/index.ts';
 import type { Module } from '../nn/index.ts';
-import { generator } from '../tensor/index.ts';
+import { forkRng } from '../tensor/index.ts';
 import { processorTransforms } from './image-processor.ts';
 import { initialise, lineageOf, locateWeights } from './init.ts';
 import { findModelFolder, type LoadedModel } from './model-folder.ts';
@@ -207,7 +207,7 @@ async function vit(
 ): Promise<OpenedModel> {
   const config = (await readJson(file)) as { [key: string]: Json };
   const options: ViTOptions = vitOptions(config, file);
-  const module = quietly(() => new ViT(options));
+  const module = forkRng(() => new ViT(options));
   const { lineage } = await initialise(module, { weights: from });
   const processor = from.startsWith('hf:')
     ? await findHubFile(from, 'preprocessor_config.json')
@@ -232,7 +232,7 @@ async function bareWeights(path: string, name: string, options: FeatureModelOpti
   const tokenizer = input === 'text' ? await tokenizerOf(path, options) : undefined;
   const own = { ...given, ...(tokenizer && 'vocabSize' in defaults && { vocabSize: tokenizer.vocabSize }) };
   const classes = given.numClasses ?? (await classesOf(path, name, own));
-  const module = quietly(() => createModel(name, { ...own, ...(classes !== undefined && { numClasses: classes }) }));
+  const module = forkRng(() => createModel(name, { ...own, ...(classes !== undefined && { numClasses: classes }) }));
   const { lineage } = await initialise(module, { weights: path }).catch((error: unknown) => {
     throw otherOptions(error, name, { ...defaults, ...own }) ?? error;
   });
@@ -290,22 +290,12 @@ async function classesOf(
   name: string,
   options: Readonly<Record<string, unknown>>,
 ): Promise<number | undefined> {
-  const { head } = structureOf(quietly(() => createModel(name, options)));
+  const { head } = structureOf(forkRng(() => createModel(name, options)));
   if (head === undefined || !('numClasses' in modelEntry(name).defaults)) return undefined;
   const weight = `${head}.weight`;
   const { tensors } = await readWeights(path, { only: (tensor) => tensor === weight || tensor.endsWith(`.${weight}`) });
   const [found] = tensors.values();
   return found && found.shape.length >= 2 ? found.shape[0] : undefined;
-}
-
-/** Building draws random numbers that nobody keeps. */
-function quietly<T>(build: () => T): T {
-  const { seed, stream } = generator;
-  try {
-    return build();
-  } finally {
-    Object.assign(generator, { seed, stream });
-  }
 }
 
 function noTransforms(path: string, why: string): never {

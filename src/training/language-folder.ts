@@ -4,7 +4,7 @@ import { ConfigError, DataError, printable, UnsupportedError } from '../base/err
 import { loadTokenizer, type Tokenizer } from '../data/index.ts';
 import { exists, hashFile, readJson } from '../io/index.ts';
 import { createModel, GPT2 } from '../models/index.ts';
-import { generator } from '../tensor/index.ts';
+import { forkRng } from '../tensor/index.ts';
 import { findModelFolder, readWeights } from './model-folder.ts';
 import { fromPretrained } from './pretrained.ts';
 
@@ -60,16 +60,13 @@ export async function loadLanguageModel(path: string): Promise<LoadedLanguageMod
 
 // Building draws random numbers that nobody keeps; a mistake in a file is damage, not the user's.
 function build(name: string, options: Record<string, unknown>, dir: string): GPT2 {
-  const { seed, stream } = generator;
   try {
-    const module = createModel(name, options, 'causal-lm');
+    const module = forkRng(() => createModel(name, options, 'causal-lm'));
     if (module instanceof GPT2) return module;
     throw new DataError('MODEL_CONFIG', `${printable(dir)}: ${printable(name)} is no GPT-2`, { file: dir, got: name });
   } catch (cause) {
     if (!(cause instanceof ConfigError)) throw cause;
     throw new DataError(cause.code, `${printable(dir)}: ${cause.message}`, { ...cause.details, file: dir, cause });
-  } finally {
-    Object.assign(generator, { seed, stream });
   }
 }
 

@@ -28,7 +28,7 @@ import {
 import { createModel } from '../models/index.ts';
 import { adoptable, type Module } from '../nn/index.ts';
 import { type HeadOptions, type ImageTask, imageTask, type TextTask, textTask } from '../tasks/index.ts';
-import { generator, type Tensor } from '../tensor/index.ts';
+import { forkRng, type Tensor } from '../tensor/index.ts';
 import { badConfig } from './bad-config.ts';
 import { headConfig, parseHeads } from './head-config.ts';
 import type { Preprocessing } from './inputs.ts';
@@ -231,9 +231,7 @@ export async function loadModelFolder(dir: string): Promise<LoadedModel> {
       got: digest,
     });
   try {
-    const { seed, stream } = generator;
-    const module = createModel(String(name), options);
-    Object.assign(generator, { seed, stream });
+    const module = forkRng(() => createModel(String(name), options));
     await readWeights(module, path);
     const loaded: Loaded = {
       dir,

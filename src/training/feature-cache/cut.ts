@@ -11,7 +11,7 @@ import { type Node, topologicalOrder } from '../../graph/index.ts';
 import { bytesOf, type HostArray } from '../../io/index.ts';
 import type { Module } from '../../nn/index.ts';
 import { dataOf, flush } from '../../tensor/engine.ts';
-import { generator, planAndDiscard, type Tensor, type Variable, zeros } from '../../tensor/index.ts';
+import { forkRng, planAndDiscard, type Tensor, type Variable, zeros } from '../../tensor/index.ts';
 
 export interface Cut {
   /** Module whose output is kept. */
@@ -100,11 +100,9 @@ export async function findCut(
 
 /** Builds a graph and forgets what it would have updated (statistics, random streams). */
 export function discarding<T>(build: () => T): T {
-  const { seed, stream } = generator;
   try {
-    return build();
+    return forkRng(build);
   } finally {
-    Object.assign(generator, { seed, stream });
     planAndDiscard([]);
   }
 }
