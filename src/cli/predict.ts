@@ -7,6 +7,7 @@ import {
   fitImage,
   type ImageU8,
   InMemoryImageDataset,
+  isTable,
   pictureExtensions,
   readTextSamples,
   withoutRandom,
@@ -23,7 +24,7 @@ import type { CommonOptions, TableFlags } from './options.ts';
 import { asCambiumError, note, print, printJson } from './output.ts';
 import { tableOptionsOf } from './table-options.ts';
 import { predictTagsCommand } from './tags.ts';
-import { isTable, predictTexts } from './text.ts';
+import { predictTexts } from './text.ts';
 
 export interface PredictCommandOptions extends CommonOptions, Omit<TableFlags, 'labelColumn'> {
   top?: number;

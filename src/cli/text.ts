@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import {
   type Dataset,
-  formatOf,
+  isTable,
   loadTextSet,
   phrases,
   readTextDataset,
@@ -37,15 +37,6 @@ export async function placeIn(dataDir: string | undefined, name: string): Promis
   if (dataDir === undefined || (await exists(name))) return name;
   const under = join(dataDir, name);
   return (await exists(under)) ? under : name;
-}
-
-export function isTable(name: string): boolean {
-  try {
-    formatOf(name);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 const BATCH = 64;

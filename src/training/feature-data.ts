@@ -1,6 +1,5 @@
 /** Data for a model's features: by the name of a built-in set, or a folder, archive, table or .txt; labels are kept, not needed. */
 import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { ConfigError, nearest, printable } from '../base/errors.ts';
 import {
   type AnyPicture,
@@ -10,8 +9,9 @@ import {
   type Column,
   type Dataset,
   fitImage,
-  formatOf,
+  holdsMnist,
   type ImageFeature,
+  isTable,
   splitPipeline,
   type Transform,
   textSetNames,
@@ -19,7 +19,7 @@ import {
 import { exists } from '../io/index.ts';
 import { loadRunData } from './data-source.ts';
 import type { OpenedModel } from './feature-model.ts';
-import { drawn, openPart, type PartRequest } from './model-data.ts';
+import { anyRecipe, drawn, openPart, type PartRequest } from './model-data.ts';
 import { parseRecipe } from './recipe-parse.ts';
 
 export interface FeatureDataRequest extends PartRequest {
@@ -64,16 +64,16 @@ export async function openFeatureData(
       hint: near === undefined ? `built-in sets: ${builtinSets.join(', ')}` : `did you mean ${near}?`,
     });
   }
-  if ((await stat(name)).isDirectory() && (await isMnist(name)))
+  if ((await stat(name)).isDirectory() && (await holdsMnist(name, { itself: true })))
     return builtin(model, 'mnist', { ...request, dataDir: name });
-  const isTable = tableFormat(name);
+  const table = isTable(name);
   if (model.text) {
-    if (!isTable) wrongKind(model, name, 'holds no texts');
+    if (!table) wrongKind(model, name, 'holds no texts');
     return { part: await drawn(await anyTexts(name, { ...request, ...shared }), limit) };
   }
   const channels = model.channels === 1 ? 1 : 3;
-  if (isTable && /\.txt(\.gz)?$/i.test(name)) wrongKind(model, name, 'holds texts');
-  const all = isTable
+  if (table && /\.txt(\.gz)?$/i.test(name)) wrongKind(model, name, 'holds texts');
+  const all = table
     ? await anyPictureTable(name, { ...request, ...shared, channels })
     : await anyPictures(name, { ...shared, channels, part: split });
   const nameOf = (id: number): string | undefined => all.names[id];
@@ -81,7 +81,7 @@ export async function openFeatureData(
 }
 
 const isPictureTable = async (model: OpenedModel, name: string): Promise<boolean> =>
-  !model.text && tableFormat(name) && (await exists(name)) && !(await stat(name)).isDirectory();
+  !model.text && isTable(name) && (await exists(name)) && !(await stat(name)).isDirectory();
 
 /** They would do nothing. */
 function refuseTableOptions({ imageColumn, imageDir }: FeatureDataRequest): void {
@@ -110,12 +110,8 @@ async function builtin(model: OpenedModel, name: string, request: FeatureDataReq
   const isText = name !== 'mnist' && name !== 'digits';
   if (isText !== (model.text !== undefined)) wrongKind(model, name, isText ? 'holds texts' : 'holds pictures');
   const recipe = parseRecipe({
-    name: 'features',
+    ...anyRecipe,
     data: { name },
-    model: { name: 'any' },
-    optimizer: { name: 'sgd', lr: 1 },
-    batchSize: 64,
-    epochs: 1,
     ...(limit !== undefined && { limit: { [split]: limit } }),
   });
   // A set that is named is that set: no other stands in for it.
@@ -166,21 +162,6 @@ function fitting({ transforms = [], channels, image }: OpenedModel, part: Datase
   if (image || channels === undefined || found === channels || sees || (channels !== 1 && channels !== 3))
     return { part, transforms };
   return { part, transforms: [{ kind: 'channels', channels }, ...transforms] };
-}
-
-function tableFormat(name: string): boolean {
-  try {
-    formatOf(name);
-    return true;
-  } catch {
-    // A name that tells no table is that of pictures: what holds none says so itself.
-    return false;
-  }
-}
-
-async function isMnist(dir: string): Promise<boolean> {
-  const names = ['t10k-images-idx3-ubyte.gz', 't10k-images-idx3-ubyte', 't10k-images.idx3-ubyte'];
-  return (await Promise.all(names.map((name) => exists(join(dir, name))))).some(Boolean);
 }
 
 function wrongKind(model: OpenedModel, name: string, what: string): never {

@@ -174,8 +174,8 @@ async function plainSamples(file: string, columns: PartRequest): Promise<Samples
   };
 }
 
-/** Stands in for a model folder that does not tell how it was trained. */
-const anyRecipe = {
+/** Stands in where nothing tells how a model was trained. */
+export const anyRecipe = {
   name: 'evaluation',
   data: { name: 'mnist' },
   model: { name: 'any' },

@@ -81,17 +81,20 @@ export async function loadMnist({ split, dataDir, onProgress }: MnistOptions): P
   return dataset;
 }
 
-/** Whether a directory holds the test pictures, itself or in its folder `mnist`. */
-export async function holdsMnist(directory: string): Promise<boolean> {
-  for (const path of placesOf(directory, mnistFiles.test.images.name)) if (await exists(path)) return true;
+/** Whether a directory holds the test pictures: itself, or (unless only that is asked) in its folder `mnist`. */
+export async function holdsMnist(directory: string, { itself = false } = {}): Promise<boolean> {
+  const { name } = mnistFiles.test.images;
+  for (const path of itself ? filesIn(directory, name) : placesOf(directory, name)) if (await exists(path)) return true;
   return false;
 }
 
-function placesOf(directory: string, name: string): string[] {
+const placesOf = (directory: string, name: string): string[] =>
+  [directory, join(directory, 'mnist')].flatMap((place) => filesIn(place, name));
+
+function filesIn(directory: string, name: string): string[] {
   const plain = name.slice(0, -3);
   // Some archives write "train-images.idx3-ubyte".
-  const files = [name, plain, plain.replace('-idx', '.idx')];
-  return [directory, join(directory, 'mnist')].flatMap((place) => files.map((file) => join(place, file)));
+  return [name, plain, plain.replace('-idx', '.idx')].map((file) => join(directory, file));
 }
 
 async function findIn(directory: string, { name }: RemoteFile): Promise<string> {

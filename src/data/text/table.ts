@@ -35,6 +35,16 @@ export function formatOf(file: string): 'csv' | 'jsonl' | 'parquet' {
   });
 }
 
+/** Whether a file's name is that of a table or of lines of text. */
+export function isTable(file: string): boolean {
+  try {
+    formatOf(file);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** @throws DataError COLUMN_MISSING, COLUMN_AMBIGUOUS, CSV_FIELDS and those of the formats, with file and line. */
 export async function* readTable(
   file: string,
