@@ -3,7 +3,7 @@ import { Option } from 'commander';
 import type { CompareCommandOptions } from './compare.ts';
 import { number, positive } from './option-values.ts';
 import type { MakeCommand } from './options.ts';
-import type { ProbeOptions, ProjectCommandOptions, SearchCommandOptions } from './vectors.ts';
+import type { LabelCommandOptions, ProbeOptions, ProjectCommandOptions, SearchCommandOptions } from './vectors.ts';
 
 const metric = (): Option =>
   new Option('--metric <metric>', 'nearness').choices(['cosine', 'euclidean']).default('cosine');
@@ -26,6 +26,24 @@ export function addVectorCommands(command: MakeCommand): void {
     .action(async (file: string, options: ProbeOptions) => {
       const { probeCommand } = await import('./vectors.ts');
       await probeCommand(file, options);
+    });
+
+  command('label')
+    .description('labels of one file of features for the samples of another')
+    .argument('<known>', 'features with labels')
+    .argument('<features>', 'features to label, from the same layer; the labels they have are measured against')
+    .requiredOption('--out <file>', '.csv: id, label, confidence')
+    .addOption(new Option('--method <method>', 'how').choices(['linear', 'knn']).default('linear'))
+    .option('-k, --k <n>', 'knn: neighbours, 5 unless told', positive('-k'))
+    .addOption(metric())
+    .option('--l2 <strength>', 'linear: of the penalty, 1 unless told', number('--l2'))
+    .addHelpText(
+      'after',
+      '\nExamples:\n  cambium label known.parquet new.parquet --out labels.csv\n  cambium label known.npy new.npy --out labels.csv --method knn -k 10',
+    )
+    .action(async (known: string, asked: string, options: LabelCommandOptions) => {
+      const { labelCommand } = await import('./vectors.ts');
+      await labelCommand(known, asked, options);
     });
 
   command('search')

@@ -1,10 +1,12 @@
-/** `cambium probe`, `search` and `project`: what is in files of features. */
+/** `cambium probe`, `label`, `search` and `project`: what is in files of features. */
 import { ConfigError, DataError, printable } from '../base/errors.ts';
 import {
+  applyLabels,
   clusterScores,
   type FeatureTable,
   kMeans,
   knnClassify,
+  type LabelMethod,
   linearProbe,
   type Metric,
   type Neighbour,
@@ -15,7 +17,9 @@ import {
   similaritySearch,
 } from '../features/index.ts';
 import { writeFileAtomic } from '../io/index.ts';
-import { ConfusionMatrix, classificationReport, formatReport } from '../training/metrics/index.ts';
+import { csvField, labelsCsv } from '../training/labels-csv.ts';
+import { ConfusionMatrix, classificationReport, formatReport, wilsonInterval } from '../training/metrics/index.ts';
+import { percent } from '../training/progress.ts';
 import type { CommonOptions } from './options.ts';
 import { note, print, printJson } from './output.ts';
 
@@ -81,6 +85,40 @@ async function clusters(
     await print(`purity ${scores.purity.toFixed(4)}, NMI ${scores.nmi.toFixed(4)}, ARI ${scores.ari.toFixed(4)}`);
 }
 
+export interface LabelCommandOptions extends CommonOptions {
+  out: string;
+  method: LabelMethod;
+  k?: number;
+  metric: Metric;
+  l2?: number;
+}
+
+/** Labels of one file's samples for those of another; measured where these have labels too. */
+export async function labelCommand(known: string, asked: string, options: LabelCommandOptions): Promise<void> {
+  const { out, method, k, metric, l2, json = false } = options;
+  const foreign = method === 'linear' ? k !== undefined && '-k' : l2 !== undefined && '--l2';
+  if (foreign)
+    throw new ConfigError('OPTION_INVALID', `option ${foreign} is not for --method ${method}`, { field: foreign });
+  const [from, to] = [await readFeatures(known), await readFeatures(asked)];
+  const applied = await applyLabels(from, to, {
+    method,
+    metric,
+    ...(k !== undefined && { k }),
+    ...(l2 !== undefined && { l2 }),
+  });
+  await writeFileAtomic(out, labelsCsv(applied));
+  const samples = to.shape[0];
+  const right = to.labels?.reduce((n, label, i) => n + Number(label === applied.predictions[i]), 0);
+  const interval = right === undefined ? undefined : wilsonInterval(right, samples);
+  if (json)
+    return printJson({ out, method, trained: from.shape[0], labelled: samples, accuracy: applied.accuracy, interval });
+  if (interval && applied.accuracy !== undefined)
+    await print(
+      `accuracy ${percent(applied.accuracy)} of ${samples} (95 %: ${(100 * interval.low).toFixed(2)}-${(100 * interval.high).toFixed(2)})`,
+    );
+  await note(`saved: ${out}: ${samples} labels by ${method}, from ${from.shape[0]} samples`);
+}
+
 export interface SearchCommandOptions extends CommonOptions {
   id?: number;
   query?: string;
@@ -102,12 +140,18 @@ export async function searchCommand(file: string, options: SearchCommandOptions)
     throw new DataError('SAMPLE_UNKNOWN', `${printable(file)} has no sample ${id}`, {
       file,
       field: '--id',
-      expected: `one of ${table.ids.length} ids, such as ${table.ids[0]}`,
+      expected: `one of ${table.ids.length} ids`,
       got: id,
+      hint: idsText(table.ids),
     });
   const [found = []] = await similaritySearch(table, rowsOf(table, [row]), { k, metric, excludeSelf: true });
   if (json) return printJson(found.map((neighbour) => named(table, neighbour)));
   for (const neighbour of found) await print(neighbourText(table, neighbour));
+}
+
+function idsText(ids: Int32Array): string {
+  const [low, high] = [ids.reduce((a, b) => Math.min(a, b)), ids.reduce((a, b) => Math.max(a, b))];
+  return `its ${ids.length} ids lie between ${low} and ${high}`;
 }
 
 async function searchAll(
@@ -159,10 +203,9 @@ export async function projectCommand(file: string, options: ProjectCommandOption
       y: points[2 * i + 1] as number,
     };
   });
-  const quoted = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   const text = out.toLowerCase().endsWith('.json')
     ? `${JSON.stringify(rows)}\n`
-    : `id,label,x,y\n${rows.map(({ id, label, x, y }) => `${id},${quoted(label)},${x},${y}\n`).join('')}`;
+    : `id,label,x,y\n${rows.map(({ id, label, x, y }) => `${id},${csvField(label)},${x},${y}\n`).join('')}`;
   await writeFileAtomic(out, text);
   if (json) return printJson({ out, method, samples: rows.length, ...(explained && { explained }) });
   const share = explained

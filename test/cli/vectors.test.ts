@@ -1,5 +1,5 @@
 /** Files of features from the command line: probe, search, project, compare. */
-import { readFileSync } from 'node:fs';
+import { copyFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
 import { writeNpy } from '../../src/io/index.ts';
@@ -51,10 +51,40 @@ it('finds what is there, in words and as JSON', { timeout: 120_000 }, async () =
   expect(cka).toBeCloseTo(1, 5);
 });
 
+it('labels one file by another', { timeout: 120_000 }, async () => {
+  const plain = join(dir, 'plain.npy');
+  copyFileSync(file, plain);
+  copyFileSync(join(dir, 'a.ids.npy'), join(dir, 'plain.ids.npy'));
+  for (const method of [
+    ['linear', '--l2', '0.5'],
+    ['knn', '-k', '3'],
+  ]) {
+    const out = join(dir, 'labels.csv');
+    const args = ['--out', out, '--method', ...method];
+    const measured = await cambium(['label', file, join(dir, 'b.npy'), ...args]);
+    expect([measured.code, measured.stdout], measured.stderr).toEqual([
+      0,
+      'accuracy 100.00 % of 60 (95 %: 93.98-100.00)\n',
+    ]);
+    const lines = readFileSync(out, 'utf8').trim().split('\n');
+    expect([lines.length, lines[0]]).toEqual([61, 'id,label,confidence']);
+    expect(lines[2]).toMatch(/^101,1,[01]\.\d{6}$/);
+    const unlabelled = await cambium(['label', file, plain, ...args, '--json']);
+    expect(unlabelled.code, unlabelled.stderr).toBe(0);
+    expect(JSON.parse(unlabelled.stdout)).toEqual({ out, method: method[0], trained: 60, labelled: 60 });
+    expect(readFileSync(out, 'utf8').trim().split('\n')[2]).toMatch(/^101,1,/);
+  }
+  const from = await cambium(['label', plain, file, '--out', join(dir, 'no.csv')]);
+  expect([from.code, from.stderr]).toEqual([3, expect.stringContaining('no labels')]);
+  const foreign = await cambium(['label', file, plain, '--out', join(dir, 'no.csv'), '-k', '3']);
+  expect([foreign.code, foreign.stderr]).toEqual([2, expect.stringContaining('-k is not for --method linear')]);
+});
+
 it('refuses what is not there', { timeout: 120_000 }, async () => {
   const unknown = await cambium(['search', file, '--id', '7']);
   expect(unknown.code).not.toBe(0);
   expect(unknown.stderr).toContain('no sample 7');
+  expect(unknown.stderr).toContain('between 100 and 159');
   expect((await cambium(['probe', join(dir, 'no.npy')])).code).toBe(4);
   expect((await cambium(['project', file])).code).toBe(2);
   expect((await cambium(['probe', file, '--method', 'magic'])).code).toBe(2);

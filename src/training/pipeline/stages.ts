@@ -13,6 +13,7 @@ import {
 import { exists, type Json, makeDirectory, writeFileAtomic, writeJson } from '../../io/index.ts';
 import { compareRuns } from '../compare-runs.ts';
 import type { Listener, Measures } from '../events.ts';
+import { labelsCsv } from '../labels-csv.ts';
 import {
   type ClassificationReport,
   ConfusionMatrix,
@@ -188,15 +189,6 @@ const featuresOf = (results: StageResults, name: string): FeaturesStageResult =>
 
 const vectorsOf = (out: string, results: StageResults, name: string): Promise<FeatureTable> =>
   readFeatures(join(out, featuresOf(results, name).file));
-
-function labelsCsv({ ids, labels, confidence }: AppliedLabels): string {
-  const quoted = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const rows = Array.from(
-    ids,
-    (id, i) => `${id},${quoted(labels[i] as string)},${(confidence[i] as number).toFixed(6)}\n`,
-  );
-  return `id,label,confidence\n${rows.join('')}`;
-}
 
 function reportOf({ classes, predictions }: AppliedLabels, labels: Int32Array): ClassificationReport {
   const confusion = new ConfusionMatrix(classes);
