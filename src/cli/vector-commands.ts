@@ -65,11 +65,11 @@ export function addVectorCommands(command: MakeCommand): void {
   command('project')
     .description('features in two dimensions, as data for a plot')
     .argument('<features>', 'a file of cambium features')
-    .requiredOption('--out <file>', '.csv or .json: id, label, x, y')
+    .requiredOption('--out <file>', '.csv or .json: id, label, x, y; .html: a page with the map')
     .addOption(new Option('--method <method>', 'how').choices(['pca', 'umap', 'tsne', 'pacmap']).default('pca'))
     .option('--neighbours <n>', 'umap, pacmap: neighbours of a point; tsne: perplexity', positive('--neighbours'))
     .option('--seed <n>', 'same seed, same map', number('--seed'))
-    .addHelpText('after', '\nExamples:\n  cambium project vectors.parquet --method umap --out map.csv')
+    .addHelpText('after', '\nExamples:\n  cambium project vectors.parquet --method umap --out map.html')
     .action(async (file: string, options: ProjectCommandOptions) => {
       const { projectCommand } = await import('./vectors.ts');
       await projectCommand(file, options);

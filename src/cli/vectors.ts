@@ -1,4 +1,5 @@
 /** `cambium probe`, `label`, `search` and `project`: what is in files of features. */
+import { basename } from 'node:path';
 import { ConfigError, DataError, printable } from '../base/errors.ts';
 import {
   applyLabels,
@@ -17,9 +18,11 @@ import {
   similaritySearch,
 } from '../features/index.ts';
 import { writeFileAtomic } from '../io/index.ts';
+import { escapeHtml, htmlPage } from '../training/html-page.ts';
 import { csvField, labelsCsv } from '../training/labels-csv.ts';
 import { ConfusionMatrix, classificationReport, formatReport, wilsonInterval } from '../training/metrics/index.ts';
 import { percent } from '../training/progress.ts';
+import { scatterChart } from '../training/scatter-chart.ts';
 import type { CommonOptions } from './options.ts';
 import { note, print, printJson } from './output.ts';
 
@@ -185,9 +188,19 @@ export interface ProjectCommandOptions extends CommonOptions {
   seed?: number;
 }
 
-/** .json: an array of points; any other name: CSV with a header. */
+const mapKinds = ['.csv', '.json', '.html'] as const;
+
+/** .csv with a header, .json: an array of points, .html: a page with the map. */
 export async function projectCommand(file: string, options: ProjectCommandOptions): Promise<void> {
   const { method, out, neighbours, seed, json = false } = options;
+  const kind = mapKinds.find((end) => out.toLowerCase().endsWith(end));
+  if (!kind)
+    throw new ConfigError('FORMAT_UNKNOWN', `a map cannot be written to ${printable(out)}`, {
+      field: '--out',
+      got: out,
+      expected: mapKinds.join(', '),
+      hint: 'end the name in .csv, .json or .html',
+    });
   const table = await readFeatures(file);
   const { points, explained } = await project(table, {
     method,
@@ -198,18 +211,46 @@ export async function projectCommand(file: string, options: ProjectCommandOption
     const label = table.labels?.[i];
     return {
       id,
+      ...(table.names && { name: table.names[i] as string }),
       label: label === undefined ? '' : (table.classes?.[label] ?? String(label)),
       x: points[2 * i] as number,
       y: points[2 * i + 1] as number,
     };
   });
-  const text = out.toLowerCase().endsWith('.json')
-    ? `${JSON.stringify(rows)}\n`
-    : `id,label,x,y\n${rows.map(({ id, label, x, y }) => `${id},${csvField(label)},${x},${y}\n`).join('')}`;
-  await writeFileAtomic(out, text);
-  if (json) return printJson({ out, method, samples: rows.length, ...(explained && { explained }) });
+  const head = `id,${table.names ? 'name,' : ''}label,x,y\n`;
+  const line = ({ id, name, label, x, y }: (typeof rows)[number]): string =>
+    `${id},${name === undefined ? '' : `${csvField(name)},`}${csvField(label)},${x},${y}\n`;
   const share = explained
     ? ` (${explained.map((v) => `${(100 * v).toFixed(1)} %`).join(' and ')} of the variance)`
     : '';
+  const text =
+    kind === '.json'
+      ? `${JSON.stringify(rows)}\n`
+      : kind === '.csv'
+        ? head + rows.map(line).join('')
+        : mapPage(file, table, rows, `${rows.length} points by ${method}${share}`);
+  await writeFileAtomic(out, text);
+  if (json) return printJson({ out, method, samples: rows.length, ...(explained && { explained }) });
   await note(`saved: ${out}: ${rows.length} points by ${method}${share}`);
+}
+
+function mapPage(
+  file: string,
+  { classes, labels, origin }: FeatureTable,
+  rows: readonly { id: number; name?: string; label: string; x: number; y: number }[],
+  caption: string,
+): string {
+  const points = rows.map(({ id, name, label, x, y }, i) => ({
+    x,
+    y,
+    name: [name ?? `sample ${id}`, label].filter((part) => part !== '').join(': '),
+    label: labels?.[i],
+  }));
+  const from = origin
+    ? [origin.model, origin.layer, origin.weights && `weights ${origin.weights.slice(0, 12)}`]
+        .filter(Boolean)
+        .join(', ')
+    : '';
+  const body = `<p>${escapeHtml(caption)}${from === '' ? '' : `<br><span class="note">${escapeHtml(from)}</span>`}</p>`;
+  return htmlPage(`Map of ${basename(file)}`, body + scatterChart(points, classes ? { classes } : {}));
 }

@@ -47,6 +47,13 @@ it('finds what is there, in words and as JSON', { timeout: 120_000 }, async () =
     expect([lines.length, lines[0]]).toEqual([61, 'id,label,x,y']);
     expect(lines[1]).toMatch(/^100,0,-?[\d.e-]+,-?[\d.e-]+$/);
   }
+  const page = join(dir, 'map.html');
+  expect((await cambium(['project', file, '--out', page])).code).toBe(0);
+  expect(readFileSync(page, 'utf8').match(/<circle /g)).toHaveLength(60);
+  const before = readFileSync(file);
+  const onto = await cambium(['project', file, '--out', file]);
+  expect([onto.code, readFileSync(file).equals(before)]).toEqual([2, true]);
+  expect(onto.stderr).toContain('.html');
   const { cka } = JSON.parse((await cambium(['compare', file, join(dir, 'b.npy'), '--json'])).stdout);
   expect(cka).toBeCloseTo(1, 5);
 });
@@ -87,6 +94,7 @@ it('refuses what is not there', { timeout: 120_000 }, async () => {
   expect(unknown.stderr).toContain('between 100 and 159');
   expect((await cambium(['probe', join(dir, 'no.npy')])).code).toBe(4);
   expect((await cambium(['project', file])).code).toBe(2);
+  expect((await cambium(['probe', join(dir, 'pca.csv')])).stderr).toContain('are not read from');
   expect((await cambium(['probe', file, '--method', 'magic'])).code).toBe(2);
   expect((await cambium(['search', file, '--id', '100', '-k', '60'])).stderr).toContain('k');
 });
