@@ -1,7 +1,7 @@
 // Builds the native engine with the compiler at hand: native/ -> build/native/cambium.node.
 // Plain Node, no network. Without a compiler it warns once and the framework runs on its reference backend.
 //
-//   node scripts/build-native.mjs [--force] [--strict] [--sanitize | --tsan] [--tests] [--verbose]
+//   node scripts/build-native.mjs [--force] [--strict] [--sanitize | --tsan] [--tests] [--bench] [--verbose]
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -44,9 +44,13 @@ const common = [
   '-Wextra',
 ];
 const sanitizers = tsan ? ['-fsanitize=thread'] : ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'];
-// Only kernels have loops worth -O3; the rest compiles faster without.
-const optimise = (unit) =>
-  sanitize ? ['-O1', '-g', '-fno-omit-frame-pointer', ...sanitizers] : [unit.isa ? '-O3' : '-O2', '-g0'];
+// Only kernels have loops worth -O3; the rest compiles faster without. The loops of a kernel's test stay bare under
+// ASan (blocks of the heap keep their guards): the kernels are what is looked at.
+const optimise = (unit) => {
+  if (unit.bare && !tsan) return ['-O3', '-g0'];
+  if (sanitize) return ['-O1', '-g1', '-fno-omit-frame-pointer', ...sanitizers];
+  return [unit.isa ? '-O3' : '-O2', '-g0'];
+};
 const defines = [
   '-DNAPI_VERSION=8',
   ...Object.keys({ ...isas, ...variants }).map((isa) => `-DCAMBIUM_HAS_${isa.toUpperCase()}`),
@@ -73,7 +77,7 @@ async function main() {
       `cambium: built the native engine in ${((Date.now() - started) / 1000).toFixed(1)} s (${compiler.name})`,
     );
   }
-  if (options.has('--tests')) await tests(objects, compiler);
+  if (options.has('--tests') || options.has('--bench')) await tests(objects, compiler);
 }
 
 /** One build at a time: two would link each other's half-replaced objects. The lock of a dead process is taken over. */
@@ -93,13 +97,18 @@ async function lock(path) {
   }
 }
 
-/** native/test/vm_* and runtime_* become build/native/test/<name>, linked against the engine; the others build themselves. */
+/**
+ * native/test/<name>.cpp become build/native/test/<name>, linked against the engine. Those named runtime_ and vm_ are
+ * compiled for the best instruction set; the others call the kernels of every one. The benchmark only when asked for.
+ */
 async function tests(objects, compiler) {
   mkdirSync(join(output, 'test'), { recursive: true });
   const library = inLinkOrder(objects.filter((unit) => !unit.file.startsWith('binding/')));
-  const best = Object.entries(isas)[0];
-  const own = list('test').filter((file) => /^test\/(vm|runtime)_/.test(file));
-  const programs = own.map((file) => prepare({ file, isa: best[0], flags: best[1] }, compiler));
+  const [isa, flags] = Object.entries(isas)[0];
+  const programs = list('test')
+    .filter((file) => /_bench\.cpp$/.test(file) === options.has('--bench'))
+    .map((file) => (/\/(vm|runtime)_/.test(file) ? { file, isa, flags } : { file, isa: '', flags: [], bare: true }))
+    .map((unit) => prepare(unit, compiler));
   await inParallel(programs, async (unit) => {
     if (options.has('--force') || read(`${unit.object}.key`) !== unit.key) await compile(unit, compiler);
     await link(join(output, 'test', unit.file.slice(5, -4)), [unit.object, ...library], [], compiler);

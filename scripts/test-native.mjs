@@ -4,7 +4,6 @@
 //   --full: every case of the kernel tests under sanitizers too, not every third; --plain: no sanitizers; --tsan: under ThreadSanitizer alone; --ops: the op tables too (not under ThreadSanitizer,
 //   which only instruments whole programs, not an addon of Node)
 import { spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -42,19 +41,9 @@ for (const { name, folder, flags, env } of builds) {
   const built = spawnSync(process.execPath, build, { cwd: root, stdio: 'inherit' });
   if (built.status !== 0) process.exit(1);
   const tests = `${root}build/${folder}/test`;
-  for (const test of readdirSync(tests).sort()) run(`${name} ${test}`, `${tests}/${test}`, [], tsan ? env : {});
-  const sample = flags.length > 0 && !options.has('--full') ? ['--', '3'] : [];
-  // These hold all instruction sets in one program and are built by a script of their own.
-  for (const test of ['gemm_test', 'conv_test'])
-    run(
-      `${name} ${test}`,
-      'sh',
-      ['native/test/gemm_build.sh', test, ...(tsan ? ['tsan'] : flags.length > 0 ? ['asan'] : []), ...sample],
-      {
-        ...(tsan ? env : {}),
-        CAMBIUM_TEST_OUT: `${root}build/kernel-tests`,
-      },
-    );
+  const sample = flags.length > 0 && !options.has('--full') ? ['3'] : [];
+  for (const test of ['runtime_kernels', 'runtime_threads', 'vm_math', 'gemm_test', 'conv_test'])
+    run(`${name} ${test}`, `${tests}/${test}`, /^(gemm|conv)/.test(test) ? sample : [], tsan ? env : {});
   if (tsan) continue;
   const addon = { ...env, CAMBIUM_ADDON: `${root}build/${folder}/cambium.node` };
   for (const isa of process.arch === 'x64' ? ['avx2', 'portable', undefined] : [undefined])

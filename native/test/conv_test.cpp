@@ -1,5 +1,5 @@
 // Checks the convolution kernels against double-precision loops: strides, dilation, padding, groups, sinks, threads.
-// Build and run: native/test/gemm_build.sh conv_test   (add asan for the sanitizers)
+// node scripts/build-native.mjs --tests; build/native/test/conv_test [EVERY]   (--sanitize: build/native-asan)
 #include <algorithm>
 #include <cmath>
 #include <cstdio>

@@ -1,5 +1,5 @@
 // Checks gemm against a double-precision reference: odd shapes, strides, sinks, every instruction set, thread counts.
-// Build and run: native/test/gemm_build.sh gemm_test   (add asan for the sanitizers)
+// node scripts/build-native.mjs --tests; build/native/test/gemm_test [EVERY]   (--sanitize: build/native-asan)
 #include <algorithm>
 #include <cmath>
 #include <cstdio>

@@ -1,5 +1,5 @@
 // Times GEMM and convolution kernels on two threads against an FMA peak measured here.
-// Build and run: native/test/gemm_build.sh kernel_bench [-- FILTER [ISA [THREADS]]]
+// node scripts/build-native.mjs --bench; build/native/test/kernel_bench [FILTER [ISA [THREADS]]]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
