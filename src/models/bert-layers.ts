@@ -1,6 +1,7 @@
 /** The parts of BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805) under transformers' names. */
 import { ArgumentError, formatShape, ShapeError } from '../base/index.ts';
 import {
+  attend,
   Dropout,
   Embedding,
   gelu,
@@ -9,11 +10,12 @@ import {
   Linear,
   Module,
   ModuleList,
+  type Prefixable,
   relu,
   silu,
   sinusoidalTable,
 } from '../nn/index.ts';
-import { attention, type Tensor, zeros } from '../tensor/index.ts';
+import { type Tensor, zeros } from '../tensor/index.ts';
 
 /** transformers' config.json in camelCase, with its defaults: BERT-base. */
 export interface BertOptions {
@@ -149,11 +151,11 @@ export class BertEmbeddings extends Module {
   }
 }
 
-class SelfAttention extends Module {
+class SelfAttention extends Module implements Prefixable {
   readonly query: Linear;
   readonly key: Linear;
   readonly value: Linear;
-  readonly #heads: number;
+  readonly headShape: readonly [number, number, number];
   readonly #dropout: number;
 
   constructor(options: ResolvedBertOptions) {
@@ -162,7 +164,8 @@ class SelfAttention extends Module {
     this.query = bertLinear(hiddenSize, hiddenSize, options);
     this.key = bertLinear(hiddenSize, hiddenSize, options);
     this.value = bertLinear(hiddenSize, hiddenSize, options);
-    this.#heads = options.numAttentionHeads;
+    const heads = options.numAttentionHeads;
+    this.headShape = [heads, hiddenSize / heads, hiddenSize / heads];
     this.#dropout = options.attentionProbsDropoutProb;
   }
   override get drawsRandom(): boolean {
@@ -171,8 +174,8 @@ class SelfAttention extends Module {
 
   forward(x: Tensor, mask?: Tensor): Tensor {
     const [n, t, hidden] = x.shape as [number, number, number];
-    const heads = (y: Tensor): Tensor => y.reshape(n, t, this.#heads, -1).permute(0, 2, 1, 3); // (B, heads, T, d)
-    const y = attention(heads(this.query.forward(x)), heads(this.key.forward(x)), heads(this.value.forward(x)), {
+    const heads = (y: Tensor): Tensor => y.reshape(n, t, this.headShape[0], -1).permute(0, 2, 1, 3); // (B, heads, T, d)
+    const y = attend(this, heads(this.query.forward(x)), heads(this.key.forward(x)), heads(this.value.forward(x)), {
       mask: mask ?? null,
       dropout: this.training ? this.#dropout : 0,
     });

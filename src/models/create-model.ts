@@ -1,12 +1,13 @@
 /** Models by name and options: what recipes, the command line and saved folders call. */
 import { ConfigError, nearest, ShapeError } from '../base/index.ts';
-import type { Module } from '../nn/index.ts';
+import { type AdapterOptions, adapterKinds, applyAdapter, type Module } from '../nn/index.ts';
 import { headsOption, splitHead } from './heads.ts';
 import { listModels, modelEntry } from './registry.ts';
 
 /**
  * A fresh model from the global random stream; with `pretraining` (`masked-lm` ...) the one that learns without labels. The option
- * `heads` ({ stars: 1, topics: 5 }) is every classifier's: several last layers on one trunk, their outputs side by side.
+ * `heads` ({ stars: 1, topics: 5 }) is every classifier's: several last layers on one trunk, their outputs side by side; `adapter`
+ * ({ name: 'prefix', length: 16 }) every model's: what a saved model with an adapter was built from.
  * Throws ConfigError for an unknown name or option, heads that do not add up to numClasses, or a task the model has no form for.
  */
 export function createModel(
@@ -25,7 +26,7 @@ export function createModel(
       hint: `for ${pretraining} there are: ${able.map((other) => other.name).join(', ') || 'none'}`,
     });
   }
-  const { heads, ...own } = options;
+  const { heads, adapter, ...own } = options;
   for (const key of Object.keys(own)) {
     if (key in entry.defaults) continue;
     const near = nearest(key, Object.keys(entry.defaults));
@@ -36,18 +37,39 @@ export function createModel(
     });
   }
   const given = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined));
-  if (heads === undefined) return built(build, entry.defaults, given);
-  const sizes = headsOption(heads, given.numClasses);
-  const numClasses = Object.values(sizes).reduce((a, b) => a + b);
-  const model = built(build, entry.defaults, { ...given, numClasses });
-  splitHead(model, sizes);
+  const model = heads === undefined ? built(build, entry.defaults, given) : severalHeads(heads);
+  if (adapter !== undefined) applyAdapter(model, adapterOption(adapter));
   return model;
+
+  function severalHeads(heads: unknown): Module {
+    const sizes = headsOption(heads, given.numClasses);
+    const numClasses = Object.values(sizes).reduce((a, b) => a + b);
+    const model = built(build as Build, entry.defaults, { ...given, numClasses });
+    splitHead(model, sizes);
+    return model;
+  }
+}
+
+const isName = (value: unknown): boolean => typeof value === 'string';
+
+/** Values are looked at where the adapter is made. */
+function adapterOption(value: unknown): AdapterOptions {
+  const { name, targets } = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
+  const known = adapterKinds.includes(name as AdapterOptions['name']);
+  if (known && (targets === undefined || (Array.isArray(targets) && targets.every(isName))))
+    return value as AdapterOptions;
+  throw new ConfigError('MODEL_OPTION_INVALID', 'model option "adapter" must name an adapter and its layers', {
+    field: 'model.adapter',
+    expected: `name: ${adapterKinds.join(', ')}; targets: names of layers`,
+    got: value,
+  });
 }
 
 type Options = Readonly<Record<string, unknown>>;
+type Build = (options: Options) => Module;
 
 /** What is too large for a tensor is the user's number, not the engine's failure. */
-function built(build: (options: Options) => Module, defaults: Options, given: Options): Module {
+function built(build: Build, defaults: Options, given: Options): Module {
   try {
     return build({ ...defaults, ...given });
   } catch (cause) {

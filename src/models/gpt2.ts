@@ -3,8 +3,8 @@
  * transformers' names (GPT2LMHeadModel). See generate.ts for continuing texts.
  */
 import { ArgumentError, formatShape, ShapeError } from '../base/index.ts';
-import { Dropout, Embedding, gelu, init, LayerNorm, Module, ModuleList } from '../nn/index.ts';
-import { attention, type Tensor, type Variable, zeros } from '../tensor/index.ts';
+import { attend, Dropout, Embedding, gelu, init, LayerNorm, Module, ModuleList, type Prefixable } from '../nn/index.ts';
+import { type Tensor, type Variable, zeros } from '../tensor/index.ts';
 import type { ModelStructure } from './structure.ts';
 
 /** transformers' GPT2Config in camelCase, with its defaults: the 124 M model. */
@@ -80,7 +80,7 @@ class Projection extends Module {
   }
 }
 
-class SelfAttention extends Module {
+class SelfAttention extends Module implements Prefixable {
   readonly cAttn: Projection;
   readonly cProj: Projection;
   readonly residDropout: Dropout;
@@ -95,6 +95,10 @@ class SelfAttention extends Module {
     this.#options = options;
   }
 
+  get headShape(): readonly [number, number, number] {
+    const { nHead, nEmbd } = this.#options;
+    return [nHead, nEmbd / nHead, nEmbd / nHead];
+  }
   override get drawsRandom(): boolean {
     return this.#options.attnPdrop > 0;
   }
@@ -112,7 +116,7 @@ class SelfAttention extends Module {
       kv: { key: part(1), value: part(2) },
     };
     const dropout = this.training ? attnPdrop : 0;
-    const y = attention(part(0), kv.key, kv.value, mask ? { mask, dropout } : { causal: true, dropout });
+    const y = attend(this, part(0), kv.key, kv.value, mask ? { mask, dropout } : { causal: true, dropout });
     return this.residDropout.forward(this.cProj.forward(y.permute(0, 2, 1, 3).reshape(n, t, nEmbd)));
   }
 }

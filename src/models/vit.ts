@@ -3,8 +3,19 @@
  * files (ViTForImageClassification): pre-norm blocks, a class token, learned positions.
  */
 import { ArgumentError, ConfigError, formatShape, ShapeError } from '../base/index.ts';
-import { Conv2d, Dropout, gelu, init, LayerNorm, Linear, Module, ModuleList } from '../nn/index.ts';
-import { attention, concat, embedding, type Tensor, type Variable, zeros } from '../tensor/index.ts';
+import {
+  attend,
+  Conv2d,
+  Dropout,
+  gelu,
+  init,
+  LayerNorm,
+  Linear,
+  Module,
+  ModuleList,
+  type Prefixable,
+} from '../nn/index.ts';
+import { concat, embedding, type Tensor, type Variable, zeros } from '../tensor/index.ts';
 import { integerOption, probabilityOption, registerModel } from './registry.ts';
 import type { ModelStructure } from './structure.ts';
 
@@ -109,22 +120,22 @@ class Dense extends Module {
 }
 
 /** softmax(q k' / sqrt(d)) v for each of `numHeads` slices of the features.  (N, T, hidden) -> (N, T, hidden). */
-class SelfAttention extends Module {
+class SelfAttention extends Module implements Prefixable {
   readonly query: Linear;
   readonly key: Linear;
   readonly value: Linear;
-  readonly #heads: number;
+  readonly headShape: readonly [number, number, number];
   constructor({ hiddenSize, numHeads }: ResolvedViTOptions) {
     super();
     this.query = vitLinear(hiddenSize, hiddenSize);
     this.key = vitLinear(hiddenSize, hiddenSize);
     this.value = vitLinear(hiddenSize, hiddenSize);
-    this.#heads = numHeads;
+    this.headShape = [numHeads, hiddenSize / numHeads, hiddenSize / numHeads];
   }
   forward(x: Tensor): Tensor {
     const [n, t, hidden] = x.shape as [number, number, number];
-    const heads = (y: Tensor): Tensor => y.reshape(n, t, this.#heads, -1).permute(0, 2, 1, 3); // (N, heads, T, d)
-    const y = attention(heads(this.query.forward(x)), heads(this.key.forward(x)), heads(this.value.forward(x)));
+    const heads = (y: Tensor): Tensor => y.reshape(n, t, this.headShape[0], -1).permute(0, 2, 1, 3); // (N, heads, T, d)
+    const y = attend(this, heads(this.query.forward(x)), heads(this.key.forward(x)), heads(this.value.forward(x)), {});
     return y.permute(0, 2, 1, 3).reshape(n, t, hidden);
   }
 }

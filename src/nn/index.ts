@@ -1,5 +1,24 @@
 export * from './activation.ts';
+export {
+  type AdapterPlace,
+  activeAdapter,
+  adapterNames,
+  adapterOf,
+  isOfAdapter,
+  removeAdapter,
+  removeAdapters,
+  setAdapter,
+} from './adapters.ts';
+export {
+  type AdapterOptions,
+  adapterKinds,
+  applyAdapter,
+  isMergeable,
+  type ResolvedAdapter,
+  resolveAdapter,
+} from './apply-adapter.ts';
 export { scaledDotProductAttention } from './attention.ts';
+export * from './bottleneck.ts';
 export * from './container.ts';
 export * from './conv.ts';
 export * from './functional.ts';
@@ -12,6 +31,7 @@ export { Module, type NamedVariable } from './module.ts';
 export { type AttentionMasks, MultiheadAttention, type MultiheadAttentionOptions } from './multihead-attention.ts';
 export * from './norm.ts';
 export * from './positions.ts';
+export * from './prefix.ts';
 export * from './recurrent.ts';
 export { GRUCell, LSTMCell, RNNCell } from './recurrent-cell.ts';
 export * from './resize.ts';

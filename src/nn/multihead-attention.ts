@@ -1,11 +1,12 @@
 /** Multi-head attention with torch.nn.MultiheadAttention's parameters, masks and results. */
 import { ArgumentError, DTypeError, formatShape, isFloat, type Shape, ShapeError } from '../base/index.ts';
-import { attention, type Tensor, type Variable, where, zeros } from '../tensor/index.ts';
+import { type Tensor, type Variable, where, zeros } from '../tensor/index.ts';
 import { linear } from './functional.ts';
 import { xavierUniform } from './init.ts';
 import { Linear } from './linear.ts';
 import { Module } from './module.ts';
 import { positive, probability } from './options.ts';
+import { attend, type Prefixable } from './prefix.ts';
 
 const op = 'multiheadAttention';
 
@@ -38,7 +39,7 @@ export interface AttentionMasks {
  * concat(head_1 .. head_h) W_o + b_o with head_i = softmax(q_i k_i' / sqrt(d)) v_i over h slices of the projected features
  * (Vaswani et al. 2017). A query that may look at nothing attends to zeros, where torch gives NaN.
  */
-export class MultiheadAttention extends Module {
+export class MultiheadAttention extends Module implements Prefixable {
   readonly inProjWeight: Variable | undefined; // (3 * embedDim, embedDim): of query, key and value
   readonly qProjWeight: Variable | undefined; // (embedDim, embedDim); these three when kdim or vdim differ
   readonly kProjWeight: Variable | undefined; // (embedDim, kdim)
@@ -85,6 +86,10 @@ export class MultiheadAttention extends Module {
     this.outProj.bias?.initialize(zeros([embedDim]));
   }
 
+  get headShape(): readonly [number, number, number] {
+    const features = this.embedDim / this.numHeads;
+    return [this.numHeads, features, features];
+  }
   override get drawsRandom(): boolean {
     return this.dropout > 0;
   }
@@ -111,7 +116,7 @@ export class MultiheadAttention extends Module {
       const split = x.reshape(first, second, this.numHeads, -1); // (B, T, heads, d) or (T, B, heads, d)
       return this.batchFirst ? split.permute(0, 2, 1, 3) : split.permute(1, 2, 0, 3); // (B, heads, T, d)
     }) as [Tensor, Tensor, Tensor];
-    const y = attention(...heads, {
+    const y = attend(this, ...heads, {
       mask: mergeMasks(masks, [batch, this.numHeads, tq, tk]),
       causal: masks.causal ?? false,
       dropout: this.training ? this.dropout : 0,

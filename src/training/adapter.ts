@@ -1,33 +1,27 @@
 /**
- * An adapter of its own (see nn/lora.ts) as a folder in PEFT's layout: adapter_config.json and adapter_model.safetensors, with the
- * modules that trained as a whole. Loading puts it on a model of the same trunk.
+ * An adapter of its own (see nn/adapters.ts) as a folder: adapter_config.json and adapter_model.safetensors, with the modules that
+ * trained as a whole; of LoRA in PEFT's layout. Loading puts it on a model of the same trunk.
  */
 import { dirname, join } from 'node:path';
 import { ArgumentError, DataError, formatShape, printable, type Shape } from '../base/index.ts';
-import {
-  type HostArray,
-  type Json,
-  makeDirectory,
-  readJson,
-  readSafetensors,
-  writeJson,
-  writeSafetensors,
-} from '../io/index.ts';
+import { type HostArray, makeDirectory, readJson, readSafetensors, writeJson, writeSafetensors } from '../io/index.ts';
 import { isOfHead, structureOf } from '../models/index.ts';
 import {
+  type AdapterOptions,
   activeAdapter,
   adapterNames,
   adapterOf,
-  applyLora,
-  type LoraOptions,
+  applyAdapter,
+  isMergeable,
   type Module,
   mergeLora,
   removeAdapter,
-  removeLora,
+  removeAdapters,
   reshapeSaved,
   setAdapter,
 } from '../nn/index.ts';
 import type { Variable } from '../tensor/index.ts';
+import { configOf, parseAdapterConfig } from './adapter-config.ts';
 import { type InitOptions, structureIfAny } from './init.ts';
 import { arraysOf, restore } from './model-weights.ts';
 
@@ -39,13 +33,13 @@ const PREFIX = 'base_model.model.';
 export interface AdapterDescription {
   /** Of the adapter in the model; `default` unless told. */
   readonly name?: string;
-  /** Modules saved whole: those given to `applyLora` unless told. */
+  /** Modules saved whole: those given when it was applied unless told. */
   readonly modulesToSave?: readonly string[];
   /** Weights the trunk started from, for people and PEFT. */
   readonly baseModel?: string;
 }
 
-/** Writes one adapter. Returns the hash of its weights. @throws ArgumentError LORA_UNKNOWN; IoError. */
+/** Writes one adapter. Returns the hash of its weights. @throws ArgumentError ADAPTER_UNKNOWN; IoError. */
 export async function saveAdapter(dir: string, model: Module, description: AdapterDescription = {}): Promise<string> {
   const { name = 'default', baseModel } = description;
   const { options, fanInFanOut, layers, saved } = adapterOf(model, name);
@@ -59,16 +53,9 @@ export async function saveAdapter(dir: string, model: Module, description: Adapt
     },
   );
   await writeJson(join(dir, CONFIG), {
-    peft_type: 'LORA',
+    ...configOf(options, { paths: layers.map(({ path }) => path), fanInFanOut }),
     base_model_name_or_path: baseModel ?? null,
-    r: options.rank,
-    lora_alpha: options.alpha,
-    lora_dropout: options.dropout,
-    target_modules: layers.map(({ path }) => path),
-    fan_in_fan_out: fanInFanOut,
     modules_to_save: modulesToSave.length > 0 ? [...modulesToSave] : null,
-    bias: 'none',
-    task_type: null,
     inference_mode: true,
   });
   return sha256;
@@ -77,7 +64,7 @@ export async function saveAdapter(dir: string, model: Module, description: Adapt
 /**
  * Puts a saved adapter on `model`, whose trunk is the one it was trained on, and makes it the active one. Modules saved with
  * it (its head, which may have other classes) are in the model's place while it is active.
- * @throws DataError ADAPTER_INVALID, WEIGHTS_SHAPE, WEIGHTS_KEYS; ArgumentError LORA_TARGETS, LORA_EXISTS; IoError.
+ * @throws DataError ADAPTER_INVALID, WEIGHTS_SHAPE, WEIGHTS_KEYS; ArgumentError ADAPTER_TARGETS, ADAPTER_EXISTS; IoError.
  */
 export async function loadAdapter(
   model: Module,
@@ -85,12 +72,12 @@ export async function loadAdapter(
   { name = 'default' }: { name?: string } = {},
 ): Promise<void> {
   const file = join(dir, CONFIG);
-  const { options, modulesToSave } = parseConfig(await readJson(file), file);
+  const { options, modulesToSave } = parseAdapterConfig(await readJson(file), file);
   const weights = join(dir, WEIGHTS);
   const stored = await readSafetensors(weights);
   const trained = model.namedParameters().map(({ variable }) => [variable, variable.requiresGrad] as const);
   const [before, isNew] = [activeAdapter(model), !adapterNames(model).includes(name)];
-  applyLora(model, { ...options, name, modulesToSave });
+  applyAdapter(model, options, { name, modulesToSave });
   try {
     reshapeSaved(model, name, otherClasses(model, name, stored.tensors));
     const wanted = variablesOf(model, name, modulesToSave);
@@ -155,26 +142,35 @@ function checked(
   return stored;
 }
 
-/** Adapters on a model that is about to train; its head, and what else starts anew, trains whole. @throws ArgumentError. */
-export function adapt(model: Module, lora: LoraOptions, unfreeze: readonly unknown[] = []): void {
+/** An adapter on a model that is about to train; its head, and what else starts anew, trains whole. @throws ArgumentError. */
+export function adapt(model: Module, adapter: AdapterOptions, unfreeze: readonly unknown[] = []): void {
   if (unfreeze.length > 0)
-    throw new ArgumentError('OPTION_INVALID', 'lora keeps the trunk as it is: unfreeze would train it', {
+    throw new ArgumentError('OPTION_INVALID', 'an adapter keeps the trunk as it is: unfreeze would train it', {
       field: 'unfreeze',
-      hint: 'leave out lora or unfreeze',
+      hint: 'leave out adapter or unfreeze',
     });
-  applyLora(model, { ...lora, modulesToSave: trainedWhole(model) });
+  applyAdapter(model, adapter, { modulesToSave: trainedWhole(model) });
 }
 
-/** As it was named, not where it was found. */
-export const baseModelOf = (init: InitOptions | undefined): string | undefined =>
-  init?.lineage?.weights ?? init?.weights;
-
-/** Saves the adapter of a finished run beside its model, and makes it part of the model's weights. */
-export async function settleAdapter(model: Module, modelDir: string | undefined, baseModel?: string): Promise<void> {
-  if (modelDir !== undefined)
-    await saveAdapter(join(dirname(modelDir), 'adapter'), model, { modulesToSave: trainedWhole(model), baseModel });
+/**
+ * Saves the adapter of a finished run beside its model, and makes it part of the model's weights where it can be. Returns what the
+ * model is built from afterwards.
+ */
+export async function settleAdapter<A extends object>(
+  model: Module,
+  adapter: AdapterOptions,
+  { saveTo, architecture, init }: { saveTo?: string; architecture?: A; init?: InitOptions },
+): Promise<A | undefined> {
+  if (saveTo !== undefined)
+    await saveAdapter(join(dirname(saveTo), 'adapter'), model, {
+      modulesToSave: trainedWhole(model),
+      // As it was named, not where it was found.
+      baseModel: init?.lineage?.weights ?? init?.weights,
+    });
+  if (!isMergeable(adapter)) return architecture && { ...architecture, adapter };
   await mergeLora(model);
-  removeLora(model);
+  removeAdapters(model);
+  return architecture;
 }
 
 function trainedWhole(model: Module): string[] {
@@ -188,10 +184,8 @@ function trainedWhole(model: Module): string[] {
 /** What is saved, by PEFT's names. */
 function variablesOf(model: Module, name: string, modulesToSave: readonly string[]): Map<string, Variable> {
   const variables = new Map<string, Variable>();
-  for (const { path, loraA, loraB } of adapterOf(model, name).layers) {
-    variables.set(`${PREFIX}${path}.lora_A.weight`, loraA);
-    variables.set(`${PREFIX}${path}.lora_B.weight`, loraB);
-  }
+  for (const { path, tensors } of adapterOf(model, name).layers)
+    for (const [key, variable] of Object.entries(tensors)) variables.set(`${PREFIX}${path}.${key}`, variable);
   const { saved } = adapterOf(model, name);
   const all = new Map([...model.stateDict(), ...saved.variables]);
   for (const path of modulesToSave) {
@@ -201,40 +195,4 @@ function variablesOf(model: Module, name: string, modulesToSave: readonly string
     for (const [key, variable] of own) variables.set(PREFIX + key, variable);
   }
   return variables;
-}
-
-function parseConfig(json: Json, file: string): { options: Required<LoraOptions>; modulesToSave: string[] } {
-  const config = (typeof json === 'object' && json !== null && !Array.isArray(json) ? json : {}) as Record<
-    string,
-    Json
-  >;
-  const invalid = (field: string, expected: string): never => {
-    throw new DataError('ADAPTER_INVALID', `${printable(file)}: ${field}: expected ${expected}`, {
-      file,
-      field,
-      expected,
-      got: config[field],
-    });
-  };
-  const strings = (field: string, value: Json | undefined): string[] => {
-    if (typeof value === 'string') return [value];
-    if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value as string[];
-    return invalid(field, 'a list of names');
-  };
-  const number = (field: string, fallback?: number): number => {
-    const value = config[field] ?? fallback;
-    return typeof value === 'number' && Number.isFinite(value) ? value : invalid(field, 'a number');
-  };
-  if (config.peft_type !== 'LORA') invalid('peft_type', 'LORA');
-  for (const field of ['use_rslora', 'use_dora'])
-    if (config[field] === true) invalid(field, 'false: it is not read here');
-  return {
-    options: {
-      rank: number('r'),
-      alpha: number('lora_alpha'),
-      dropout: number('lora_dropout', 0),
-      targets: strings('target_modules', config.target_modules),
-    },
-    modulesToSave: config.modules_to_save ? strings('modules_to_save', config.modules_to_save) : [],
-  };
 }

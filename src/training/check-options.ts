@@ -1,6 +1,7 @@
 /** Options of the calls that train, looked at before anything is done: no unknown names, and no values a type would have refused. */
 import { z } from 'zod';
 import { ArgumentError, nearest, printable } from '../base/errors.ts';
+import { adapterKinds } from '../nn/index.ts';
 import { objectiveNames } from '../tasks/index.ts';
 import type { TrainOptions } from './fine-tune-options.ts';
 import type { PretrainOptions } from './pretrain.ts';
@@ -33,7 +34,7 @@ const shared = {
   freeze: later,
   unfreeze: later,
   freezeBatchNorm: z.boolean(),
-  lora: later,
+  adapter: z.looseObject({ name: z.enum(adapterKinds) }),
   ema: later,
   precision,
   selectBy: z.strictObject({ metric: z.string(), mode: z.enum(['max', 'min']).optional() }),

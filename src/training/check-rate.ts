@@ -1,6 +1,6 @@
 /** Whether a learning rate fits: how far one update moves pretrained weights, and what a few updates make of a batch's loss. */
 import type { LabelledBatch } from '../data/index.ts';
-import { isLora, type Module } from '../nn/index.ts';
+import { isOfAdapter, type Module } from '../nn/index.ts';
 import type { Finding } from './check-data.ts';
 import { type DryOptions, type DryRun, dryBytes, dryRuns } from './dry-steps.ts';
 import { structureIfAny } from './init.ts';
@@ -31,7 +31,7 @@ function trunkRests(model: Module): boolean {
   const head = structureIfAny(model).stages.at(-1) ?? [];
   const ofHead = (name: string): boolean => head.some((path) => name === path || name.startsWith(`${path}.`));
   const moving = model.namedParameters().filter(({ variable }) => variable.requiresGrad);
-  return moving.length < model.parameters().length && moving.every(({ name }) => isLora(name) || ofHead(name));
+  return moving.length < model.parameters().length && moving.every(({ name }) => isOfAdapter(name) || ofHead(name));
 }
 
 /**
@@ -42,7 +42,9 @@ async function sampleWeights(model: Module, fresh: readonly string[]): Promise<W
   if (trunkRests(model)) return new Map();
   const chosen = model
     .namedParameters()
-    .filter(({ name, variable }) => variable.requiresGrad && variable.size > 1 && !/bias$/.test(name) && !isLora(name))
+    .filter(
+      ({ name, variable }) => variable.requiresGrad && variable.size > 1 && !/bias$/.test(name) && !isOfAdapter(name),
+    )
     .filter(({ name }) => !fresh.includes(name));
   const arrays = await arraysOf(new Map(chosen.map(({ name, variable }) => [name, variable])));
   return new Map(

@@ -59,7 +59,7 @@ export async function compareModels(
     const own = name === recipe.model.name;
     const candidate: Recipe = own
       ? recipe
-      : { ...recipe, model: { name }, init: null, lora: undefined, freeze: [], unfreeze: [] };
+      : { ...recipe, model: { name }, init: null, adapter: undefined, freeze: [], unfreeze: [] };
     try {
       const plan = await planRecipe(candidate, once);
       const profile = steps === undefined ? undefined : await profileRecipe(candidate, { ...once, steps });

@@ -1,7 +1,7 @@
 /** What `fineTune` can be told, and what more the training below it. */
 import type { TextCollateOptions, Transform } from '../data/index.ts';
 import type { Json } from '../io/index.ts';
-import type { LoraOptions, Module } from '../nn/index.ts';
+import type { AdapterOptions, Module } from '../nn/index.ts';
 import type { EmaOptions } from '../optim/index.ts';
 import type { Task } from '../tasks/index.ts';
 import type { Precision } from '../tensor/index.ts';
@@ -55,10 +55,10 @@ export interface FineTuneOptions {
   unfreeze?: readonly UnfreezeOptions[];
   freezeBatchNorm?: boolean;
   /**
-   * Low-rank adapters instead of the weights: only they and the head train. The model that is returned and saved has them merged;
-   * the adapter alone is saved beside it, in `adapter`.
+   * An adapter instead of the weights: only it and the head train. The model that is returned and saved has low-rank ones merged and
+   * keeps others; the adapter alone is saved beside it, in `adapter`.
    */
-  lora?: LoraOptions;
+  adapter?: AdapterOptions;
   /** Averages of the weights, which are measured and saved in their place. */
   ema?: EmaOptions;
   labelSmoothing?: number;

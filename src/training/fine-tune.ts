@@ -3,7 +3,7 @@ import type { Json } from '../io/index.ts';
 import type { Module } from '../nn/index.ts';
 import type { Ema } from '../optim/index.ts';
 import type { Task } from '../tasks/index.ts';
-import { baseModelOf, settleAdapter } from './adapter.ts';
+import { settleAdapter } from './adapter.ts';
 import { type Balance, balanceOf } from './balance.ts';
 import { checkFineTuneOptions } from './check-options.ts';
 import { checkStart } from './check-start.ts';
@@ -57,7 +57,7 @@ export interface FineTuneResult extends TrainResult {
 export async function fineTune(options: FineTuneOptions & { balance?: Balance }): Promise<FineTuneResult> {
   checkFineTuneOptions(options);
   const start = performance.now();
-  const { model, data, transforms, text, saveTo, architecture } = options;
+  const { model, data, transforms, text, saveTo, adapter } = options;
   refuseStreams(data);
   const init =
     options.init && !options.checkpoints?.resumeFrom
@@ -72,7 +72,7 @@ export async function fineTune(options: FineTuneOptions & { balance?: Balance })
     ...(init && { started: init }),
   });
   await restoreBest();
-  if (options.lora) await settleAdapter(model, saveTo, baseModelOf(options.init));
+  const architecture = adapter ? await settleAdapter(model, adapter, options) : options.architecture;
 
   let weightsHash: string | undefined;
   if (saveTo !== undefined && architecture) {

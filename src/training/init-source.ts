@@ -166,6 +166,12 @@ async function hasTokenizer(path: string): Promise<boolean> {
 
 /** What the recipe says comes first; an empty list of transforms says nothing. */
 function withCompanions(recipe: Recipe, { model, transforms, maxLength, padToMultipleOf }: Companions): Recipe {
+  if (field(model as Json | undefined, 'adapter') !== undefined)
+    throw new ConfigError('INIT_ADAPTER', 'init.weights: the model stands on an adapter that cannot be merged', {
+      field: 'init.weights',
+      got: recipe.init?.weights,
+      hint: 'start from the weights its adapter was trained on; runs with adapter: { name: lora } can be started from',
+    });
   const same = model?.name === recipe.model.name;
   const inherited = Object.entries(same ? model : {}).filter(([key]) => !ofTheData.has(key));
   return {

@@ -3,7 +3,14 @@ import { basename, join } from 'node:path';
 import { DataError, UnsupportedError } from '../base/errors.ts';
 import { exists, hashFile, hubSnapshot, type Json, sha256, weightFileNames, weightFiles } from '../io/index.ts';
 import { isOfHead, type ModelStructure, mayBeNew, PRETRAINING, structureOf } from '../models/index.ts';
-import { formatReport, type InputChannels, isLora, loadWeights, type Module, type WeightsReport } from '../nn/index.ts';
+import {
+  formatReport,
+  type InputChannels,
+  isOfAdapter,
+  loadWeights,
+  type Module,
+  type WeightsReport,
+} from '../nn/index.ts';
 import {
   configOfWeights,
   type HeadOutcome,
@@ -89,7 +96,7 @@ export async function initialise(
       print: false,
       channels,
       strict: strict && {
-        missing: (name) => mayBeNew(name, structure) || isLora(name) || name.endsWith('num_batches_tracked'),
+        missing: (name) => mayBeNew(name, structure) || isOfAdapter(name) || name.endsWith('num_batches_tracked'),
         // What an objective without labels had put on the trunk, or heads of other labels.
         unused: (name) =>
           (otherHeads?.test(name) ?? false) || name.startsWith(`${PRETRAINING}.`) || isOfHead(name, structure),
@@ -104,7 +111,7 @@ export async function initialise(
   // The counter of batch norm steers nothing here: where a file leaves it out, nobody need know.
   const report = {
     ...read,
-    missing: read.missing.filter((name) => !isLora(name) && !name.endsWith('num_batches_tracked')),
+    missing: read.missing.filter((name) => !isOfAdapter(name) && !name.endsWith('num_batches_tracked')),
   };
   // A wrong model loads nothing without strict either: that is never meant.
   if (report.loaded.length === 0)

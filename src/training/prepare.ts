@@ -1,7 +1,7 @@
 /** From options to everything a training loop needs: checked, planned, and not a step taken. */
 import { ArgumentError, ConfigError, nearest, printable } from '../base/errors.ts';
 import { describeSchema, requireIndexed } from '../data/index.ts';
-import { type NamedVariable, resolveLora } from '../nn/index.ts';
+import { type NamedVariable, resolveAdapter } from '../nn/index.ts';
 import { Ema } from '../optim/index.ts';
 import { areEntityTags, Mixing, type Task, type Teacher } from '../tasks/index.ts';
 import { autocast, planAndDiscard } from '../tensor/index.ts';
@@ -34,7 +34,7 @@ export function prepare(options: TrainOptions) {
   const { epochs, batchSize, accumulate, precision, clip, seed } = settings;
   refuseSettings(options, settings);
   refuseStreams(options.data);
-  if (options.lora) adapt(model, options.lora, options.unfreeze);
+  if (options.adapter) adapt(model, options.adapter, options.unfreeze);
   // The most that will train at once is what is planned.
   const trainable = new Trainable(model, options, Math.max(1, epochs));
   const { inputs, teacher } = openInputs(options, seed);
@@ -172,7 +172,7 @@ interface Planned {
 }
 
 function makePlan(options: TrainOptions, settings: Settings, planned: Planned): RunPlan {
-  const { model, data, memoryLimit, ema, freezeBatchNorm, lora, distill } = options;
+  const { model, data, memoryLimit, ema, freezeBatchNorm, adapter, distill } = options;
   const { batchSize, accumulate, clip, precision, labelSmoothing, evalBatch } = settings;
   const { inputs, teacher, trainable, named, rates, steps } = planned;
   const { task, zeroBatch, sampleBytes } = inputs;
@@ -206,7 +206,7 @@ function makePlan(options: TrainOptions, settings: Settings, planned: Planned): 
         precision,
         ema,
         freezeBatchNorm,
-        lora: lora && resolveLora(lora),
+        adapter: adapter && resolveAdapter(adapter),
         teacher: teacher && { ...teacher, name: distill?.teacher.model.name ?? '' },
       }),
       ...(groups.length > 1 && { groups }),

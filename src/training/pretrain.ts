@@ -5,9 +5,9 @@
 import { ArgumentError } from '../base/errors.ts';
 import type { Dataset, TextCollateOptions, Transform } from '../data/index.ts';
 import type { Json } from '../io/index.ts';
-import type { Module } from '../nn/index.ts';
+import { isMergeable, type Module } from '../nn/index.ts';
 import type { Objective, ObjectiveName } from '../tasks/index.ts';
-import { baseModelOf, settleAdapter } from './adapter.ts';
+import { settleAdapter } from './adapter.ts';
 import { checkPretrainOptions } from './check-options.ts';
 import type { Measures } from './events.ts';
 import { type TrainResult, train, withLineage } from './fine-tune.ts';
@@ -110,7 +110,7 @@ function refuseOptions(name: ObjectiveName, options: object): void {
 /** Options of `fineTune`'s own loop for an objective. */
 export function trainOptions(prepared: PretrainInputs, options: Omit<FineTuneOptions, 'data' | 'task'>) {
   const { objective, inputs, train: part, validation } = prepared;
-  refuseLora(prepared, options);
+  refuseAdapter(prepared, options);
   const model = prepared.model ?? options.model;
   return {
     selectBy: { metric: 'loss' } as const,
@@ -126,12 +126,20 @@ export function trainOptions(prepared: PretrainInputs, options: Omit<FineTuneOpt
 }
 
 /** Adapters need a trunk that has learned: tuning a language model to more texts, never its first pre-training. */
-function refuseLora({ objective }: PretrainInputs, { lora, init }: Pick<FineTuneOptions, 'lora' | 'init'>): void {
-  if (!lora || (isLanguage(objective.name) && init)) return;
-  const [message, hint] = isLanguage(objective.name)
-    ? ['lora adapts weights that have learned: there are none to start from', 'name them by init, or leave out lora']
-    : [`lora does not go with ${objective.name}, which trains the trunk`, 'leave out lora'];
-  throw new ArgumentError('OPTION_INVALID', message, { field: 'lora', hint });
+function refuseAdapter(
+  { objective: { name } }: PretrainInputs,
+  { adapter, init }: Pick<FineTuneOptions, 'adapter' | 'init'>,
+): void {
+  // What masked words make is a trunk for others: it has to be whole.
+  const goes = name === 'causal-lm' || (name === 'masked-lm' && adapter && isMergeable(adapter));
+  if (!adapter || (goes && init)) return;
+  const [message, hint] = goes
+    ? [
+        `${adapter.name} adapts weights that have learned: there are none to start from`,
+        'name them by init, or leave out adapter',
+      ]
+    : [`${adapter.name} does not go with ${name}, which trains the trunk`, 'leave out adapter'];
+  throw new ArgumentError('OPTION_INVALID', message, { field: 'adapter', hint });
 }
 
 /** `pretrain` on inputs already made. */
@@ -139,7 +147,7 @@ export async function pretrainOn(
   prepared: PretrainInputs,
   options: Omit<FineTuneOptions, 'data' | 'task'>,
 ): Promise<PretrainResult> {
-  refuseLora(prepared, options);
+  refuseAdapter(prepared, options);
   try {
     return await learn(prepared, options);
   } finally {
@@ -153,7 +161,7 @@ async function learn(
   options: Omit<FineTuneOptions, 'data' | 'task'>,
 ): Promise<PretrainResult> {
   const start = performance.now();
-  const { saveTo, architecture } = options;
+  const { saveTo, adapter } = options;
   const model = prepared.model ?? options.model;
   const init = options.init && !options.checkpoints?.resumeFrom ? await initialise(model, options.init) : undefined;
   if (init) for (const listener of options.listeners ?? []) await listener({ type: 'init', report: init });
@@ -161,7 +169,7 @@ async function learn(
   const wanted = trainOptions(prepared, options);
   const { end, plan, evalBatchSize, preprocessing, restoreBest } = await train(wanted);
   await restoreBest();
-  if (options.lora) await settleAdapter(model, saveTo, baseModelOf(options.init));
+  const architecture = adapter ? await settleAdapter(model, adapter, options) : options.architecture;
   const { objective } = prepared;
   const weightsHash =
     saveTo !== undefined && architecture

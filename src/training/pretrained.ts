@@ -32,7 +32,7 @@ import {
   type PretrainedHead,
   structureOf,
 } from '../models/index.ts';
-import { loadWeights, type WeightsReport } from '../nn/index.ts';
+import { adapterNames, loadWeights, type WeightsReport } from '../nn/index.ts';
 import { headsOfWeights, planHeads } from './head-classes.ts';
 
 export type PretrainedModel =
@@ -201,7 +201,7 @@ export interface SavePretrainedOptions {
 
 /**
  * Writes config.json, model.safetensors and the tokenizer as transformers' `from_pretrained` reads them; whole or not at all.
- * @throws ArgumentError LABELS_INVALID; DataError TOKENIZER_MISMATCH; IoError.
+ * @throws ArgumentError LABELS_INVALID; UnsupportedError EXPORT_ADAPTER; DataError TOKENIZER_MISMATCH; IoError.
  */
 export async function savePretrained(
   dir: string,
@@ -209,6 +209,13 @@ export async function savePretrained(
   options: SavePretrainedOptions = {},
 ): Promise<void> {
   const { tokenizer, labels } = options;
+  const adapters = adapterNames(model);
+  if (adapters.length > 0)
+    throw new UnsupportedError('EXPORT_ADAPTER', 'transformers reads no model with adapters in it', {
+      field: 'model',
+      got: adapters,
+      hint: 'low-rank ones become part of the weights: mergeLora(model), removeAdapters(model); others stay here',
+    });
   const config = { ...options.config, ...configOf(model, labels) };
   tokenizer?.checkFits(Number(config.vocab_size));
   await replaceFolder(dir, async (draft) => {

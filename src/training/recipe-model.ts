@@ -15,6 +15,11 @@ import type { Recipe } from './recipe.ts';
  * @throws ConfigError RECIPE_INVALID, MODEL_INPUT, MODEL_TASK, CLASSES_MISMATCH where recipe and data do not go together.
  */
 export function buildModel(recipe: Recipe, data: RunData): { module: Module; architecture: Recipe['model'] } {
+  if (recipe.model.adapter !== undefined)
+    throw new ConfigError('RECIPE_INVALID', 'model.adapter: an adapter is not an option of the model in a recipe', {
+      field: 'model.adapter',
+      hint: 'write adapter beside model',
+    });
   const { schema } = data.train;
   const pretraining = pretrainingOf(recipe.task);
   const heads = pretraining ? [] : headsOf(schema);

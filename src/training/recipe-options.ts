@@ -68,7 +68,7 @@ function fineTuneOptions(data: RunData, init?: OpenedInit): FineTuneOptions {
   const given: Record<string, unknown> = { ...modelEntry(architecture.name).defaults, ...architecture };
   const positions = given.maxPositionEmbeddings ?? given.nPositions;
   const { optimizer, schedule, epochs, batchSize, evalBatchSize, accumulate, clip, labelSmoothing, precision } = recipe;
-  const { freeze, unfreeze, freezeBatchNorm, ema, lora, classWeights, sampler, mixup, cutmix, heads, maxSteps } =
+  const { freeze, unfreeze, freezeBatchNorm, ema, adapter, classWeights, sampler, mixup, cutmix, heads, maxSteps } =
     recipe;
   return {
     model: module,
@@ -88,7 +88,7 @@ function fineTuneOptions(data: RunData, init?: OpenedInit): FineTuneOptions {
     freeze,
     unfreeze,
     freezeBatchNorm,
-    lora,
+    adapter,
     ema,
     classWeights,
     sampler,

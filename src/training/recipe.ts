@@ -46,6 +46,32 @@ const adam = {
   ...rates,
 };
 
+const targets = z.array(z.string().min(1)).min(1).optional();
+
+const adapterSchema = z.discriminatedUnion('name', [
+  z.strictObject({
+    name: z.literal('lora'),
+    rank: z.number().int().min(1).max(65536).default(8),
+    /** Twice the rank unless told. */
+    alpha: z.number().positive().optional(),
+    dropout: z.number().min(0).max(0.999).default(0),
+    /** Linear layers by name, with `*` for anything; query and value projections unless told. */
+    targets,
+  }),
+  z.strictObject({
+    name: z.literal('bottleneck'),
+    size: z.number().int().min(1).max(65536).default(16),
+    activation: z.enum(['relu', 'gelu']).default('relu'),
+    /** The last linear layers of attention and of the perceptron unless told. */
+    targets,
+  }),
+  z.strictObject({
+    name: z.literal('prefix'),
+    /** Learned keys and values of each head of each layer. */
+    length: z.number().int().min(1).max(65536).default(16),
+  }),
+]);
+
 const optimizerSchema = z.discriminatedUnion('name', [
   z.strictObject({ name: z.literal('adamw'), ...adam }),
   z.strictObject({ name: z.literal('adam'), ...adam }),
@@ -162,17 +188,11 @@ export const recipeSchema = z.strictObject({
     .nullish(),
   /** auto: a run from pretrained weights tells what seems wrong with labels, inputs and rate, with its fix; nothing else changes. */
   check: z.enum(['auto', 'off']).default('auto'),
-  /** Low-rank adapters (and the head) train instead of the weights; run/adapter holds them alone, run/model has them merged. */
-  lora: z
-    .strictObject({
-      rank: z.number().int().min(1).max(65536).default(8),
-      /** Twice the rank unless told. */
-      alpha: z.number().positive().optional(),
-      dropout: z.number().min(0).max(0.999).default(0),
-      /** Linear layers by name, with `*` for anything; query and value projections unless told. */
-      targets: z.array(z.string().min(1)).min(1).optional(),
-    })
-    .optional(),
+  /**
+   * An adapter (and the head) trains instead of the weights; run/adapter holds it alone, run/model has low-rank ones merged and
+   * keeps others.
+   */
+  adapter: adapterSchema.optional(),
   optimizer: optimizerSchema,
   schedule: scheduleSchema.default({ name: 'constant' }),
   batchSize: positiveInt,

@@ -15,6 +15,8 @@ export type Tuning =
   | 'partial'
   | 'gradual unfreezing'
   | 'low-rank adapters'
+  | 'bottleneck adapters'
+  | 'prefix'
   | 'none';
 
 /** Losses at the epoch that was kept. */
@@ -85,10 +87,12 @@ export function runFacts({ recipe, task, part, samples, result }: FactsRequest):
   };
 }
 
+const adapterTunings = { lora: 'low-rank adapters', bottleneck: 'bottleneck adapters', prefix: 'prefix' } as const;
+
 /** `model` as training left it: what may train says whether it was the head alone. */
-export function tuningOf({ epochs, lora, unfreeze, freeze, init }: Recipe, model: Module): Tuning {
+export function tuningOf({ epochs, adapter, unfreeze, freeze, init }: Recipe, model: Module): Tuning {
   if (epochs === 0) return 'none';
-  if (lora) return 'low-rank adapters';
+  if (adapter) return adapterTunings[adapter.name];
   if (unfreeze.length > 0) return 'gradual unfreezing';
   const frozen = Array.isArray(freeze)
     ? freeze.length > 0
@@ -126,7 +130,9 @@ export function tuningText({ tuning, init, epochs }: Pick<RunFacts, 'tuning' | '
     case 'gradual unfreezing':
       return `gradual unfreezing over ${epochs} epochs${from}`;
     case 'low-rank adapters':
-      return `low-rank adapters and the head${from}`;
+    case 'bottleneck adapters':
+    case 'prefix':
+      return `${tuning} and the head${from}`;
     case 'none':
       return `nothing trained: measured with ${startText(init)}`;
   }

@@ -1,6 +1,6 @@
 /** From a recipe's `optimizer` and `schedule` to the objects of optim, with durations turned into steps. */
 import { ConfigError } from '../base/errors.ts';
-import type { NamedVariable } from '../nn/index.ts';
+import type { NamedVariable, ResolvedAdapter } from '../nn/index.ts';
 import {
   Adam,
   AdamW,
@@ -98,7 +98,7 @@ export function settingsText(
     precision = 'fp32',
     ema,
     freezeBatchNorm = false,
-    lora,
+    adapter,
     teacher,
   }: {
     labelSmoothing?: number;
@@ -106,7 +106,7 @@ export function settingsText(
     precision?: string;
     ema?: { decay: number };
     freezeBatchNorm?: boolean;
-    lora?: { rank: number; alpha: number };
+    adapter?: ResolvedAdapter | undefined;
     teacher?: { name: string; temperature: number; alpha: number } | undefined;
   } = {},
 ): string {
@@ -116,7 +116,7 @@ export function settingsText(
     weightDecay > 0 ? `${kind} ${weightDecay}${decayBiasAndNorm ? '' : ' (not on bias and norm)'}` : 'no decay';
   const parts = [`${name} lr ${lr}, ${decay}`, `schedule ${schedule.name}`];
   if (ema) parts.push(`weights averaged (decay ${ema.decay})`);
-  if (lora) parts.push(`low-rank adapters of rank ${lora.rank}, alpha ${lora.alpha}`);
+  if (adapter) parts.push(adapterText(adapter));
   if (teacher) parts.push(`teacher ${teacher.name} (temperature ${teacher.temperature}, ${teacher.alpha} of the loss)`);
   if (freezeBatchNorm) parts.push('batch norm frozen');
   if (precision !== 'fp32') parts.push(`products in ${precision}`);
@@ -124,4 +124,15 @@ export function settingsText(
   if (clip.norm !== undefined) parts.push(`gradient norm <= ${clip.norm}`);
   if (clip.value !== undefined) parts.push(`gradients within ${clip.value}`);
   return parts.join('; ');
+}
+
+function adapterText(adapter: ResolvedAdapter): string {
+  switch (adapter.name) {
+    case 'lora':
+      return `low-rank adapters of rank ${adapter.rank}, alpha ${adapter.alpha}`;
+    case 'bottleneck':
+      return `bottleneck adapters of ${adapter.size}`;
+    case 'prefix':
+      return `a prefix of ${adapter.length} in every layer`;
+  }
 }

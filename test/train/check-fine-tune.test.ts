@@ -194,7 +194,7 @@ describe('a head or an adapter alone', () => {
         model,
         data: { train: phrases({ split: 'train', size: 48 }) as never },
         text: { tokenizer, maxLength: 16 },
-        lora: { rank: 4 },
+        adapter: { name: 'lora', rank: 4 },
         freeze: ['classifier.*'],
         optimizer: { name: 'adamw', lr },
       });

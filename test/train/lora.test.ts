@@ -12,12 +12,12 @@ import {
   Linear,
   Module,
   mergeLora,
-  removeLora,
+  removeAdapters,
   setAdapter,
   unmergeLora,
 } from '../../src/nn/index.ts';
 import { AdamW } from '../../src/optim/index.ts';
-import { manualSeed, type Tensor, tensor } from '../../src/tensor/index.ts';
+import { manualSeed, type Tensor, tensor, type Variable } from '../../src/tensor/index.ts';
 import { fineTune, loadAdapter, planFineTune, planText, saveAdapter } from '../../src/training/index.ts';
 import { mlp, options } from './tiny.ts';
 
@@ -82,7 +82,7 @@ describe('low-rank adaptation', () => {
     model.first.reset(matrix(start['first.weight']), tensor(start['first.bias']));
     model.head.reset(matrix(start['head.weight']), tensor(start['head.bias']));
     applyLora(model, { rank: golden.rank, alpha: golden.alpha, targets: ['first'], modulesToSave: ['head'] });
-    const { loraA, loraB } = adapterOf(model).layers[0] as ReturnType<typeof adapterOf>['layers'][number];
+    const [loraA, loraB] = Object.values(adapterOf(model).layers[0]?.tensors ?? {}) as [Variable, Variable];
     loraA.initialize(matrix(start.a));
     loraB.initialize(matrix(start.b));
     const trained = model.parameters().filter((variable) => variable.requiresGrad);
@@ -123,7 +123,7 @@ describe('low-rank adaptation', () => {
     await unmergeLora(model);
     near(await logits(model), learned);
     await mergeLora(model);
-    removeLora(model);
+    removeAdapters(model);
     expect([...model.stateDict().keys()]).toEqual(names);
     near(await logits(model), learned);
   });
@@ -192,15 +192,17 @@ describe('low-rank adaptation', () => {
 
     setAdapter(model, 'a2');
     await mergeLora(model);
-    expect(() => applyLora(model, { name: 'a4', rank: 2 })).toThrow(expect.objectContaining({ code: 'LORA_MERGED' }));
-    removeLora(model);
+    expect(() => applyLora(model, { name: 'a4', rank: 2 })).toThrow(
+      expect.objectContaining({ code: 'ADAPTER_MERGED' }),
+    );
+    removeAdapters(model);
     expect([...model.stateDict().keys()]).toEqual(names);
     near(await logits(model), saved[2]?.logits as ArrayLike<number>);
 
     // Not merged, the model is what it was.
     const other = bert();
     await loadAdapter(other, join(folder, 'switched-2'));
-    removeLora(other);
+    removeAdapters(other);
     near(await logits(other), plain, 1e-7);
   });
 
@@ -210,9 +212,10 @@ describe('low-rank adaptation', () => {
     const model = new GPT2({ vocabSize: 40, nPositions: 8, nEmbd: 16, nLayer: 1, nHead: 2, ...quiet });
     expect(applyLora(model, { rank: 2 })).toHaveLength(1);
     const { layers } = adapterOf(model);
-    expect(layers[0]?.loraA.shape).toEqual([2, 16]);
-    expect(layers[0]?.loraB.shape).toEqual([48, 2]);
-    layers[0]?.loraB.assign(
+    const { 'lora_A.weight': a, 'lora_B.weight': b } = layers[0]?.tensors ?? {};
+    expect(a?.shape).toEqual([2, 16]);
+    expect(b?.shape).toEqual([48, 2]);
+    b?.assign(
       tensor(
         new Float32Array(96).map((_, i) => Math.sin(i)),
         { shape: [48, 2] },
@@ -226,16 +229,16 @@ describe('low-rank adaptation', () => {
   test('refuses what does not fit', async () => {
     const model = bert();
     expect(() => applyLora(model, { targets: ['querry'] })).toThrow(
-      expect.objectContaining({ code: 'LORA_TARGETS', hint: expect.stringMatching(/are query, key, value, dense/) }),
+      expect.objectContaining({ code: 'ADAPTER_TARGETS', hint: expect.stringMatching(/are query, key, value, dense/) }),
     );
     expect(() => applyLora(model, { rank: 0 })).toThrow(/lora\.rank/);
     expect(() => applyLora(model, { alpha: -1 })).toThrow(/lora\.alpha/);
     expect(() => applyLora(model, { name: 'forward' })).toThrow(/cannot be named/);
     applyLora(model, { rank: 2 });
-    expect(() => applyLora(model, { rank: 3 })).toThrow(expect.objectContaining({ code: 'LORA_EXISTS' }));
-    expect(() => setAdapter(model, 'two')).toThrow(expect.objectContaining({ code: 'LORA_UNKNOWN' }));
+    expect(() => applyLora(model, { rank: 3 })).toThrow(expect.objectContaining({ code: 'ADAPTER_EXISTS' }));
+    expect(() => setAdapter(model, 'two')).toThrow(expect.objectContaining({ code: 'ADAPTER_UNKNOWN' }));
     await mergeLora(model);
-    expect(() => setAdapter(model, null)).toThrow(expect.objectContaining({ code: 'LORA_MERGED' }));
+    expect(() => setAdapter(model, null)).toThrow(expect.objectContaining({ code: 'ADAPTER_MERGED' }));
 
     const narrow = new BertForSequenceClassification({ ...bertOptions, hiddenSize: 8 });
     await expect(loadAdapter(narrow, join(folder, 'one'))).rejects.toMatchObject({ code: 'WEIGHTS_SHAPE' });
@@ -250,18 +253,18 @@ describe('low-rank adaptation', () => {
 });
 
 describe('a run with lora', () => {
-  const lora = { rank: 4, targets: ['layers.0'] };
+  const adapter = { name: 'lora', rank: 4, targets: ['layers.0'] } as const;
   const architecture = { name: 'mlp', inFeatures: 784, hidden: 16, numClasses: 10 };
   test('trains the adapter and the head, saves both a usable model and the adapter', async () => {
     const untouched = mlp();
     const trunk = (untouched as MLP).namedParameters()[0]?.name as string;
     const target = trunk.replace(/\.weight$/, '');
-    const plan = planFineTune(options({ model: mlp(), lora: { ...lora, targets: [target] } }));
+    const plan = planFineTune(options({ model: mlp(), adapter: { ...adapter, targets: [target] } }));
     expect(plan.trainable).toBe(4 * (784 + 16) + 170);
     expect(planText(plan)).toContain('low-rank adapters of rank 4');
     const saveTo = join(folder, 'run', 'model');
     const { model, history } = await fineTune(
-      options({ model: mlp(), lora: { ...lora, targets: [target] }, saveTo, architecture, epochs: 3 }),
+      options({ model: mlp(), adapter: { ...adapter, targets: [target] }, saveTo, architecture, epochs: 3 }),
     );
     expect(history.at(-1)?.trainLoss as number).toBeLessThan(history[0]?.trainLoss as number);
     expect([...model.stateDict().keys()]).toEqual([...untouched.stateDict().keys()]);
@@ -276,7 +279,7 @@ describe('a run with lora', () => {
   });
 
   test('does not go with unfreezing', async () => {
-    await expect(fineTune(options({ lora, unfreeze: [{ epoch: 2, names: ['*'] }] }))).rejects.toMatchObject({
+    await expect(fineTune(options({ adapter, unfreeze: [{ epoch: 2, names: ['*'] }] }))).rejects.toMatchObject({
       code: 'OPTION_INVALID',
     });
   });

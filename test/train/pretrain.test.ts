@@ -157,14 +157,14 @@ describe('masked language modelling', () => {
   }, 60_000);
 
   test('low-rank adapters tune what was pre-trained: alone, and merged into the model', async () => {
-    const lora = { rank: 2 };
+    const adapter = { name: 'lora', rank: 2 } as const;
     const { code, details } = await errorOf(() =>
-      runRecipe(parseRecipe(recipe({ lora })), { dataDir: dir, out: join(dir, 'no-trunk') }),
+      runRecipe(parseRecipe(recipe({ adapter })), { dataDir: dir, out: join(dir, 'no-trunk') }),
     );
-    expect([code, details.field]).toEqual(['OPTION_INVALID', 'lora']);
+    expect([code, details.field]).toEqual(['OPTION_INVALID', 'adapter']);
     await expect(stat(join(dir, 'no-trunk'))).rejects.toMatchObject({ code: 'ENOENT' });
 
-    const tuning = recipe({ lora, epochs: 1, init: { weights: join(dir, 'whole') }, tokenizer: undefined });
+    const tuning = recipe({ adapter, epochs: 1, init: { weights: join(dir, 'whole') }, tokenizer: undefined });
     const { result, run } = await runRecipe(parseRecipe(tuning), { dataDir: dir, out: join(dir, 'adapted') });
     expect(result.plan.trainable).toBe(2 * 2 * (32 + 32));
     const [merged, trunk] = [(await languageModel(run)).eval(), (await languageModel(join(dir, 'whole'))).eval()];

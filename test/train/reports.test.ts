@@ -87,7 +87,9 @@ test('ways of tuning', () => {
   expect(of({})).toBe('from scratch');
   expect(of({ init })).toBe('full');
   expect(of({ init, freezeBatchNorm: true })).toBe('full');
-  expect(of({ init, lora: {} })).toBe('low-rank adapters');
+  expect(of({ init, adapter: { name: 'lora' } })).toBe('low-rank adapters');
+  expect(of({ init, adapter: { name: 'bottleneck' } })).toBe('bottleneck adapters');
+  expect(of({ init, adapter: { name: 'prefix' } })).toBe('prefix');
   expect(of({ init, freeze: { belowDepth: 'head' }, unfreeze: [{ epoch: 2, fromDepth: 0 }] })).toBe(
     'gradual unfreezing',
   );
