@@ -7,6 +7,7 @@ import type { GenerateCommandOptions } from './generate.ts';
 import { number, positive } from './option-values.ts';
 import { collect, type MakeCommand, partOptions, tableOptions } from './options.ts';
 import type { PredictCommandOptions } from './predict.ts';
+import type { QuantizeCommandOptions } from './quantize.ts';
 
 /** @param command makes a command with the options all have. */
 export function addModelCommands(command: MakeCommand): void {
@@ -106,6 +107,25 @@ Examples:
     .action(async (model: string, options: GenerateCommandOptions) => {
       const { generateCommand } = await import('./generate.ts');
       await generateCommand(model, options);
+    });
+
+  command('quantize')
+    .description('make a trained model smaller: weights in 8 bits')
+    .argument('<run>', 'run or model folder')
+    .requiredOption('--out <dir>', 'folder to write')
+    .addHelpText(
+      'after',
+      `
+Weights of linear and convolutional layers are rounded, a scale for each output; the rest and all arithmetic stay fp32. What it
+costs is measured by evaluating both.
+
+Examples:
+  cambium quantize runs/vgg16-mnist-1 --out small/
+  cambium evaluate small/ --data-dir mnist/`,
+    )
+    .action(async (run: string, options: QuantizeCommandOptions) => {
+      const { quantizeCommand } = await import('./quantize.ts');
+      await quantizeCommand(run, options);
     });
 
   command('export')

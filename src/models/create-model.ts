@@ -1,13 +1,14 @@
 /** Models by name and options: what recipes, the command line and saved folders call. */
 import { ConfigError, nearest, ShapeError } from '../base/index.ts';
-import { type AdapterOptions, adapterKinds, applyAdapter, type Module } from '../nn/index.ts';
+import { type AdapterOptions, adapterKinds, applyAdapter, declareQuantized, type Module } from '../nn/index.ts';
 import { headsOption, splitHead } from './heads.ts';
 import { listModels, modelEntry } from './registry.ts';
 
 /**
  * A fresh model from the global random stream; with `pretraining` (`masked-lm` ...) the one that learns without labels. The option
  * `heads` ({ stars: 1, topics: 5 }) is every classifier's: several last layers on one trunk, their outputs side by side; `adapter`
- * ({ name: 'prefix', length: 16 }) every model's: what a saved model with an adapter was built from.
+ * ({ name: 'prefix', length: 16 }) and `quantized`
+ * ({ bits: 8 }) every model's: what a saved model with an adapter, or of weights in 8 bits, was built from.
  * Throws ConfigError for an unknown name or option, heads that do not add up to numClasses, or a task the model has no form for.
  */
 export function createModel(
@@ -26,7 +27,7 @@ export function createModel(
       hint: `for ${pretraining} there are: ${able.map((other) => other.name).join(', ') || 'none'}`,
     });
   }
-  const { heads, adapter, ...own } = options;
+  const { heads, adapter, quantized, ...own } = options;
   for (const key of Object.keys(own)) {
     if (key in entry.defaults) continue;
     const near = nearest(key, Object.keys(entry.defaults));
@@ -39,6 +40,8 @@ export function createModel(
   const given = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined));
   const model = heads === undefined ? built(build, entry.defaults, given) : severalHeads(heads);
   if (adapter !== undefined) applyAdapter(model, adapterOption(adapter));
+  if (quantized !== undefined) refuseOtherBits(quantized);
+  if (quantized !== undefined) declareQuantized(model);
   return model;
 
   function severalHeads(heads: unknown): Module {
@@ -48,6 +51,15 @@ export function createModel(
     splitHead(model, sizes);
     return model;
   }
+}
+
+function refuseOtherBits(value: unknown): void {
+  if ((value as { bits?: unknown } | null)?.bits === 8) return;
+  throw new ConfigError('MODEL_OPTION_INVALID', 'model option "quantized" must be { bits: 8 }', {
+    field: 'model.quantized',
+    expected: { bits: 8 },
+    got: value,
+  });
 }
 
 const isName = (value: unknown): boolean => typeof value === 'string';

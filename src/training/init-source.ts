@@ -166,6 +166,12 @@ async function hasTokenizer(path: string): Promise<boolean> {
 
 /** What the recipe says comes first; an empty list of transforms says nothing. */
 function withCompanions(recipe: Recipe, { model, transforms, maxLength, padToMultipleOf }: Companions): Recipe {
+  if (field(model as Json | undefined, 'quantized') !== undefined)
+    throw new ConfigError('INIT_QUANTIZED', 'init.weights: weights in 8 bits are for inference', {
+      field: 'init.weights',
+      got: recipe.init?.weights,
+      hint: 'start from the model they were made from',
+    });
   if (field(model as Json | undefined, 'adapter') !== undefined)
     throw new ConfigError('INIT_ADAPTER', 'init.weights: the model stands on an adapter that cannot be merged', {
       field: 'init.weights',

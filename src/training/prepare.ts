@@ -1,7 +1,7 @@
 /** From options to everything a training loop needs: checked, planned, and not a step taken. */
 import { ArgumentError, ConfigError, nearest, printable } from '../base/errors.ts';
 import { describeSchema, requireIndexed } from '../data/index.ts';
-import { type NamedVariable, resolveAdapter } from '../nn/index.ts';
+import { isQuantized, type NamedVariable, resolveAdapter } from '../nn/index.ts';
 import { Ema } from '../optim/index.ts';
 import { areEntityTags, Mixing, type Task, type Teacher } from '../tasks/index.ts';
 import { autocast, planAndDiscard } from '../tensor/index.ts';
@@ -34,6 +34,11 @@ export function prepare(options: TrainOptions) {
   const { epochs, batchSize, accumulate, precision, clip, seed } = settings;
   refuseSettings(options, settings);
   refuseStreams(options.data);
+  if (isQuantized(model))
+    throw new ArgumentError('OPTION_INVALID', 'the model has its weights in 8 bits, which do not train', {
+      field: 'model',
+      hint: 'train first, then quantizeWeights(model)',
+    });
   if (options.adapter) adapt(model, options.adapter, options.unfreeze);
   // The most that will train at once is what is planned.
   const trainable = new Trainable(model, options, Math.max(1, epochs));

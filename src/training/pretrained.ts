@@ -32,7 +32,7 @@ import {
   type PretrainedHead,
   structureOf,
 } from '../models/index.ts';
-import { adapterNames, loadWeights, type WeightsReport } from '../nn/index.ts';
+import { adapterNames, isQuantized, loadWeights, type WeightsReport } from '../nn/index.ts';
 import { headsOfWeights, planHeads } from './head-classes.ts';
 
 export type PretrainedModel =
@@ -201,7 +201,7 @@ export interface SavePretrainedOptions {
 
 /**
  * Writes config.json, model.safetensors and the tokenizer as transformers' `from_pretrained` reads them; whole or not at all.
- * @throws ArgumentError LABELS_INVALID; UnsupportedError EXPORT_ADAPTER; DataError TOKENIZER_MISMATCH; IoError.
+ * @throws ArgumentError LABELS_INVALID; UnsupportedError EXPORT_ADAPTER, EXPORT_QUANTIZED; DataError TOKENIZER_MISMATCH; IoError.
  */
 export async function savePretrained(
   dir: string,
@@ -215,6 +215,11 @@ export async function savePretrained(
       field: 'model',
       got: adapters,
       hint: 'low-rank ones become part of the weights: mergeLora(model), removeAdapters(model); others stay here',
+    });
+  if (isQuantized(model))
+    throw new UnsupportedError('EXPORT_QUANTIZED', 'transformers reads no weights in 8 bits as they are kept here', {
+      field: 'model',
+      hint: 'export the model they were made from',
     });
   const config = { ...options.config, ...configOf(model, labels) };
   tokenizer?.checkFits(Number(config.vocab_size));

@@ -20,6 +20,11 @@ export function buildModel(recipe: Recipe, data: RunData): { module: Module; arc
       field: 'model.adapter',
       hint: 'write adapter beside model',
     });
+  if (recipe.model.quantized !== undefined)
+    throw new ConfigError('RECIPE_INVALID', 'model.quantized: weights in 8 bits do not train', {
+      field: 'model.quantized',
+      hint: 'leave it out, and make it smaller when it is trained: cambium quantize',
+    });
   const { schema } = data.train;
   const pretraining = pretrainingOf(recipe.task);
   const heads = pretraining ? [] : headsOf(schema);

@@ -1,4 +1,4 @@
-/** A trained BERT handed to transformers, and what cannot be. */
+/** A trained BERT handed to transformers, what cannot be, and a smaller one. */
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
 import { fromPretrained } from '../../src/training/index.ts';
@@ -19,6 +19,20 @@ it('writes a folder that reads back with the same classes and tokenizer', { time
   const { labels, tokenizer, model: read } = await fromPretrained(out, { print: false });
   expect(labels).toEqual(JSON.parse(stdout).classes);
   expect(read.stateDict().get('bert.embeddings.word_embeddings.weight')?.shape[0]).toBe(tokenizer?.vocabSize);
+});
+
+it('makes a model smaller, which is measured as any other', { timeout: 120_000 }, async () => {
+  const [run, out] = [join(dir, 'run'), join(dir, 'small')];
+  const { code, stdout } = await cambium(['quantize', run, '--out', out, '--json']);
+  const { layers, before, after } = JSON.parse(stdout);
+  expect([code, layers]).toEqual([0, 8]);
+  expect(after).toBeLessThan(before);
+  const [whole, small] = await Promise.all([run, out].map((folder) => cambium(['evaluate', folder, '--json'])));
+  expect([whole?.code, small?.code]).toEqual([0, 0]);
+  const loss = (result?: { stdout: string }): number => JSON.parse(result?.stdout ?? '').loss;
+  expect(loss(small)).toBeCloseTo(loss(whole), 2);
+  expect((await cambium(['quantize', out, '--out', join(dir, 'again')])).stderr).toContain('8 bits already');
+  expect((await cambium(['quantize', run, '--out', join(run, 'model')])).stderr).toContain('would be lost');
 });
 
 it('refuses other models, and names the way out', { timeout: 120_000 }, async () => {
