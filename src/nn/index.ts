@@ -32,6 +32,7 @@ export { type AttentionMasks, MultiheadAttention, type MultiheadAttentionOptions
 export * from './norm.ts';
 export * from './positions.ts';
 export * from './prefix.ts';
+export { keepZeros, type PruneOptions, pruneWeights, type Sparsity, sparsityOf } from './prune.ts';
 export { declareQuantized, isQuantized, quantizeWeights } from './quantize.ts';
 export * from './recurrent.ts';
 export { GRUCell, LSTMCell, RNNCell } from './recurrent-cell.ts';

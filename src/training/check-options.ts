@@ -62,6 +62,7 @@ const fineTuneOptions: { readonly [K in keyof Required<TrainOptions>]: z.ZodType
   sampler,
   mixup: later,
   cutmix: later,
+  prune: z.strictObject({ amount: z.number().gt(0).lt(1), scope: z.enum(['model', 'layer']).optional() }),
   distill: later,
   balance: later,
   started: later,

@@ -159,9 +159,9 @@ function checkTask(recipe: Recipe, isText: boolean): void {
 
 /** What means nothing where there are no labels is not ignored. */
 function refuseForLabels(recipe: Recipe, task: ObjectiveName): void {
-  const { classWeights, labelSmoothing, sampler, mixup, cutmix, heads, distill, selectBy } = recipe;
+  const { classWeights, labelSmoothing, sampler, mixup, cutmix, heads, distill, prune, selectBy } = recipe;
   const given = {
-    ...{ classWeights, sampler, mixup, cutmix, heads, distill },
+    ...{ classWeights, sampler, mixup, cutmix, heads, distill, prune },
     labelSmoothing: labelSmoothing || undefined,
     selectBy: selectBy?.metric === 'loss' ? undefined : selectBy,
   };

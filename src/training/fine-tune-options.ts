@@ -1,7 +1,7 @@
 /** What `fineTune` can be told, and what more the training below it. */
 import type { TextCollateOptions, Transform } from '../data/index.ts';
 import type { Json } from '../io/index.ts';
-import type { AdapterOptions, Module } from '../nn/index.ts';
+import type { AdapterOptions, Module, PruneOptions } from '../nn/index.ts';
 import type { EmaOptions } from '../optim/index.ts';
 import type { Task } from '../tasks/index.ts';
 import type { Precision } from '../tensor/index.ts';
@@ -59,6 +59,11 @@ export interface FineTuneOptions {
    * keeps others; the adapter alone is saved beside it, in `adapter`.
    */
   adapter?: AdapterOptions;
+  /**
+   * Magnitude pruning: before the first step the smallest weights of linear and convolutional layers, but for the head, become 0, and
+   * stay 0 while the others train. Not with `adapter`.
+   */
+  prune?: Pick<PruneOptions, 'amount' | 'scope'> | undefined;
   /** Averages of the weights, which are measured and saved in their place. */
   ema?: EmaOptions;
   labelSmoothing?: number;

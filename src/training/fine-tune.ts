@@ -1,6 +1,6 @@
 /** Level two of the API: one call that trains a model on data and returns typed results. The command line is built on it. */
 import type { Json } from '../io/index.ts';
-import type { Module } from '../nn/index.ts';
+import { keepZeros, type Module, type PruneOptions, pruneWeights } from '../nn/index.ts';
 import type { Ema } from '../optim/index.ts';
 import type { Task } from '../tasks/index.ts';
 import { settleAdapter } from './adapter.ts';
@@ -13,7 +13,7 @@ import type { Listener, Measures } from './events.ts';
 import { headOnly } from './feature-cache/head-only.ts';
 import type { FineTuneOptions, TrainOptions } from './fine-tune-options.ts';
 import { headsToLearn } from './head-classes.ts';
-import { type InitReport, initialise, type WeightsLineage } from './init.ts';
+import { type InitReport, initialise, structureIfAny, type WeightsLineage } from './init.ts';
 import { saveModelFolder } from './model-folder.ts';
 import type { RunPlan } from './plan.ts';
 import { prepare, refuseStreams } from './prepare.ts';
@@ -51,7 +51,7 @@ export interface FineTuneResult extends TrainResult {
 
 /**
  * Trains `model`, keeps the best epoch's weights and measures them once on the test part.
- * @example const { model, test } = await fineTune({ model: mnistCnn(), data, epochs: 2 });
+ * @example const { model, test } = await fineTune({ model: new MnistCnn(), data, epochs: 2 });
  * @throws MemoryError before the first step when it will not fit; NumericError at the step that met NaN; RunStopped.
  */
 export async function fineTune(options: FineTuneOptions & { balance?: Balance }): Promise<FineTuneResult> {
@@ -66,6 +66,7 @@ export async function fineTune(options: FineTuneOptions & { balance?: Balance })
   if (init) for (const listener of options.listeners ?? []) await listener({ type: 'init', report: init });
   const origin = init ? withLineage(options.origin, init.lineage) : options.origin;
   const balance = options.balance ?? (await balanceOf(data.train, options));
+  if (options.prune && !options.checkpoints?.resumeFrom) await prune(options, options.prune);
   const { end, task, plan, evalBatchSize, preprocessing, restoreBest } = await train({
     ...options,
     balance,
@@ -110,6 +111,20 @@ export async function fineTune(options: FineTuneOptions & { balance?: Balance })
   return { ...result, model: model.eval(), task, plan };
 }
 
+/** Before anything is planned or averaged. */
+async function prune({ model, listeners = [] }: FineTuneOptions, options: PruneOptions): Promise<void> {
+  const { weights, zeros } = await pruneWeights(model, { ...options, except: headOf(model) });
+  const share = ((100 * zeros) / weights).toFixed(1);
+  const text = `pruned: ${zeros.toLocaleString('en')} of ${weights.toLocaleString('en')} weights are 0 (${share} %)`;
+  for (const listener of listeners) await listener({ type: 'notice', text });
+}
+
+/** The path of the last layer, where the model names one. */
+function headOf(model: Module): string[] {
+  const { head } = structureIfAny(model);
+  return head === undefined ? [] : [head];
+}
+
 /** What a model came from, with the weights it started from; a resumed run's origin names them already. */
 export const withLineage = (origin: Json | undefined, lineage: WeightsLineage): Json => ({
   ...(typeof origin === 'object' && origin !== null && !Array.isArray(origin) ? origin : {}),
@@ -141,7 +156,8 @@ export async function train(options: TrainOptions) {
   if (check === 'auto' && report && init && !inputs)
     await checkStart(options, prepared, { weights: init.weights, report }, emit);
   const head = await headOnly(options, prepared, emit, state?.epoch ?? 0);
-  const step = head ? new TrainStep({ ...prepared.stepOptions, lossOf: head.lossOf }) : prepared.step;
+  const afterUpdate = options.prune && (await keepZeros(model, headOf(model)));
+  const step = new TrainStep({ ...prepared.stepOptions, afterUpdate, ...(head && { lossOf: head.lossOf }) });
   const end = await trainLoop({
     step,
     loader: head?.loader ?? prepared.loader,

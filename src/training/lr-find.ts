@@ -10,6 +10,7 @@ import { headsToLearn } from './head-classes.ts';
 import { initialise } from './init.ts';
 import { copyOf, restore } from './model-weights.ts';
 import { type Prepared, prepare } from './prepare.ts';
+import { TrainStep } from './train-step.ts';
 
 export interface LrFindOptions {
   /** From 1e-7 to 1 unless told. */
@@ -69,7 +70,8 @@ export async function findLearningRate(
   const { model, data, init, inputs } = options;
   if (init) await initialise(model, init, headsToLearn(options));
   const balance = inputs ? undefined : await balanceOf(data.train, options);
-  const { step, loader, seed, trainable } = prepare({ ...options, ...(balance && { balance }), accumulate: 1 });
+  const { stepOptions, loader, seed, trainable } = prepare({ ...options, ...(balance && { balance }), accumulate: 1 });
+  const step = new TrainStep(stepOptions);
   trainable.apply(1);
   const before = await copyOf(model.stateDict());
   const points: LrPoint[] = [];

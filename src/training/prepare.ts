@@ -15,7 +15,7 @@ import { planGroups, type Rate, ratesOf } from './rates.ts';
 import { makeOptimizer, makeSchedule, type OptimizerOptions, type ScheduleOptions, settingsText } from './schedule.ts';
 import { type NeedsRequest, stepNeeds } from './step-needs.ts';
 import type { Selection } from './train-state.ts';
-import { type StepOptions, TrainStep } from './train-step.ts';
+import type { StepOptions } from './train-step.ts';
 import { Trainable } from './trainable.ts';
 
 /** The plan alone: what `fineTune` with these options would take. Trains nothing. @throws MemoryError if `check`. */
@@ -38,6 +38,11 @@ export function prepare(options: TrainOptions) {
     throw new ArgumentError('OPTION_INVALID', 'the model has its weights in 8 bits, which do not train', {
       field: 'model',
       hint: 'train first, then quantizeWeights(model)',
+    });
+  if (options.adapter && options.prune)
+    throw new ArgumentError('OPTION_INVALID', 'prune does not go with adapter, which leaves the weights as they are', {
+      field: 'prune',
+      hint: 'leave out one of them',
     });
   if (options.adapter) adapt(model, options.adapter, options.unfreeze);
   // The most that will train at once is what is planned.
@@ -78,7 +83,6 @@ export function prepare(options: TrainOptions) {
     ema,
     trainable,
     schedule,
-    step: new TrainStep(stepOptions),
     stepOptions,
     newOptimizer,
     zeroBatch,
@@ -177,7 +181,7 @@ interface Planned {
 }
 
 function makePlan(options: TrainOptions, settings: Settings, planned: Planned): RunPlan {
-  const { model, data, memoryLimit, ema, freezeBatchNorm, adapter, distill } = options;
+  const { model, data, memoryLimit, ema, freezeBatchNorm, adapter, prune, distill } = options;
   const { batchSize, accumulate, clip, precision, labelSmoothing, evalBatch } = settings;
   const { inputs, teacher, trainable, named, rates, steps } = planned;
   const { task, zeroBatch, sampleBytes } = inputs;
@@ -212,6 +216,7 @@ function makePlan(options: TrainOptions, settings: Settings, planned: Planned): 
         ema,
         freezeBatchNorm,
         adapter: adapter && resolveAdapter(adapter),
+        prune,
         teacher: teacher && { ...teacher, name: distill?.teacher.model.name ?? '' },
       }),
       ...(groups.length > 1 && { groups }),

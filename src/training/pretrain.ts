@@ -30,7 +30,7 @@ import { RunStopped } from './signals.ts';
 /** Texts for masked-lm and causal-lm, pictures for the others. */
 export type Unlabelled = UnlabelledTexts | UnlabelledPictures;
 
-type ForLabels = 'distill' | 'labelSmoothing' | 'classWeights' | 'sampler' | 'mixup' | 'cutmix';
+type ForLabels = 'distill' | 'labelSmoothing' | 'classWeights' | 'sampler' | 'mixup' | 'cutmix' | 'prune';
 
 export interface PretrainOptions extends Omit<FineTuneOptions, 'data' | 'task' | ForLabels | 'evalBatchSize'> {
   objective: ObjectiveName;

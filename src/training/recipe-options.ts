@@ -68,8 +68,20 @@ function fineTuneOptions(data: RunData, init?: OpenedInit): FineTuneOptions {
   const given: Record<string, unknown> = { ...modelEntry(architecture.name).defaults, ...architecture };
   const positions = given.maxPositionEmbeddings ?? given.nPositions;
   const { optimizer, schedule, epochs, batchSize, evalBatchSize, accumulate, clip, labelSmoothing, precision } = recipe;
-  const { freeze, unfreeze, freezeBatchNorm, ema, adapter, classWeights, sampler, mixup, cutmix, heads, maxSteps } =
-    recipe;
+  const {
+    freeze,
+    unfreeze,
+    freezeBatchNorm,
+    ema,
+    adapter,
+    prune,
+    classWeights,
+    sampler,
+    mixup,
+    cutmix,
+    heads,
+    maxSteps,
+  } = recipe;
   return {
     model: module,
     architecture,
@@ -89,6 +101,7 @@ function fineTuneOptions(data: RunData, init?: OpenedInit): FineTuneOptions {
     unfreeze,
     freezeBatchNorm,
     adapter,
+    prune,
     ema,
     classWeights,
     sampler,

@@ -246,6 +246,10 @@ export const recipeSchema = z.strictObject({
     .default([]),
   /** Running statistics and affine parameters of every batch norm stay as they are. */
   freezeBatchNorm: z.boolean().default(false),
+  /** Of linear and convolutional layers but the head, the share `amount` of smallest weights is 0 from the first step on. */
+  prune: z
+    .strictObject({ amount: z.number().gt(0).lt(1), scope: z.enum(['model', 'layer']).default('model') })
+    .optional(),
   /** Averaged weights for evaluation and saving; decay 0.999 unless told. */
   ema: z.strictObject({ decay: fraction.max(0.9999999).default(0.999), warmup: z.boolean().default(false) }).optional(),
   labelSmoothing: z.number().min(0).max(0.999).default(0),

@@ -99,6 +99,7 @@ export function settingsText(
     ema,
     freezeBatchNorm = false,
     adapter,
+    prune,
     teacher,
   }: {
     labelSmoothing?: number;
@@ -107,6 +108,7 @@ export function settingsText(
     ema?: { decay: number };
     freezeBatchNorm?: boolean;
     adapter?: ResolvedAdapter | undefined;
+    prune?: { amount: number } | undefined;
     teacher?: { name: string; temperature: number; alpha: number } | undefined;
   } = {},
 ): string {
@@ -117,6 +119,7 @@ export function settingsText(
   const parts = [`${name} lr ${lr}, ${decay}`, `schedule ${schedule.name}`];
   if (ema) parts.push(`weights averaged (decay ${ema.decay})`);
   if (adapter) parts.push(adapterText(adapter));
+  if (prune) parts.push(`${(100 * prune.amount).toFixed(1)} % of weights pruned`);
   if (teacher) parts.push(`teacher ${teacher.name} (temperature ${teacher.temperature}, ${teacher.alpha} of the loss)`);
   if (freezeBatchNorm) parts.push('batch norm frozen');
   if (precision !== 'fp32') parts.push(`products in ${precision}`);

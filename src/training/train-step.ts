@@ -20,6 +20,8 @@ export interface StepOptions {
   /** What is trained, or will be: frozen ones are passed over as long as they are. */
   readonly parameters: readonly Variable[];
   readonly clip: Clip;
+  /** Called after each update: what weights may not become is taken back. */
+  readonly afterUpdate?: (() => void) | undefined;
   /** Bytes the intermediates may take, if values may be computed twice for it. */
   readonly arenaLimit?: number;
 }
@@ -47,7 +49,7 @@ export class TrainStep {
    * of an update moves the weights; those before leave their gradients in the sums.
    */
   build(batch: LabelledBatch, share = 1, first = true, last = true): Tensor {
-    const { lossOf, optimizer, ema, clip } = this.#options;
+    const { lossOf, optimizer, ema, clip, afterUpdate } = this.#options;
     const parameters = this.#options.parameters.filter((p) => p.requiresGrad);
     optimizer.zeroGrad();
     const loss = lossOf(batch);
@@ -61,6 +63,7 @@ export class TrainStep {
     if (clip.value !== undefined) clipGradValue(parameters, clip.value);
     if (clip.norm !== undefined) clipGradNorm(parameters, clip.norm);
     optimizer.step();
+    afterUpdate?.();
     ema?.update(optimizer.stepCount);
     return loss;
   }
