@@ -4,6 +4,7 @@
 //   --full: every case of the kernel tests under sanitizers too, not every third; --plain: no sanitizers; --tsan: under ThreadSanitizer alone; --ops: the op tables too (not under ThreadSanitizer,
 //   which only instruments whole programs, not an addon of Node)
 import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -25,6 +26,10 @@ function sanitizers() {
   };
 }
 
+const programs = readdirSync(`${root}native/test`)
+  .flatMap((file) => (file.endsWith('.cpp') && !file.endsWith('_bench.cpp') ? [file.slice(0, -4)] : []))
+  .sort();
+
 let failed = 0;
 function run(name, command, args, extra = {}) {
   const env = { ...process.env, ...extra };
@@ -42,7 +47,7 @@ for (const { name, folder, flags, env } of builds) {
   if (built.status !== 0) process.exit(1);
   const tests = `${root}build/${folder}/test`;
   const sample = flags.length > 0 && !options.has('--full') ? ['3'] : [];
-  for (const test of ['runtime_kernels', 'runtime_threads', 'vm_math', 'gemm_test', 'conv_test'])
+  for (const test of programs)
     run(`${name} ${test}`, `${tests}/${test}`, /^(gemm|conv)/.test(test) ? sample : [], tsan ? env : {});
   if (tsan) continue;
   const addon = { ...env, CAMBIUM_ADDON: `${root}build/${folder}/cambium.node` };

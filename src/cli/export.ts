@@ -1,9 +1,10 @@
 /** `cambium export`: a trained model of texts as a folder that transformers' from_pretrained reads. */
 import { UnsupportedError } from '../base/errors.ts';
+import { refuseFilled } from '../io/index.ts';
 import { BertForSequenceClassification, BertForTokenClassification } from '../models/index.ts';
 import { isLanguageFolder, loadLanguageModel } from '../training/language-folder.ts';
 import { findModelFolder, loadModelFolder } from '../training/model-folder.ts';
-import { savePretrained } from '../training/pretrained.ts';
+import { refuseChanged, savePretrained } from '../training/pretrained.ts';
 import type { CommonOptions } from './options.ts';
 import { note, printJson } from './output.ts';
 
@@ -12,6 +13,7 @@ export interface ExportCommandOptions extends CommonOptions {
 }
 
 export async function exportCommand(dir: string, { out, json = false }: ExportCommandOptions): Promise<void> {
+  await refuseFilled(out);
   const folder = await findModelFolder(dir);
   if (await isLanguageFolder(folder)) {
     const { model: language, tokenizer } = await loadLanguageModel(folder);
@@ -21,6 +23,7 @@ export async function exportCommand(dir: string, { out, json = false }: ExportCo
   }
   const loaded = await loadModelFolder(folder);
   const { module, classes, model } = loaded;
+  refuseChanged(module);
   const isBert = module instanceof BertForSequenceClassification || module instanceof BertForTokenClassification;
   if (!('text' in loaded) || !isBert)
     throw new UnsupportedError('EXPORT_UNSUPPORTED', `transformers has no ${model.name} under the names it has here`, {

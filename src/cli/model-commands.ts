@@ -110,14 +110,14 @@ Examples:
     });
 
   command('quantize')
-    .description('make a trained model smaller: weights in 8 bits')
+    .description('make a trained classifier smaller: weights in 8 bits')
     .argument('<run>', 'run or model folder')
     .requiredOption('--out <dir>', 'folder to write')
     .addHelpText(
       'after',
       `
-Weights of linear and convolutional layers are rounded, a scale for each output; the rest and all arithmetic stay fp32. What it
-costs is measured by evaluating both.
+Weights of linear and convolutional layers are rounded, a scale for each output; the rest and all arithmetic stay fp32: the file
+gets smaller, computing no faster. What it costs is measured by evaluating both.
 
 Examples:
   cambium quantize runs/vgg16-mnist-1 --out small/

@@ -9,7 +9,7 @@ export * from './hub.ts';
 export * from './json.ts';
 export * from './npy.ts';
 export * from './paths.ts';
-export { replaceFolder } from './replace-folder.ts';
+export { refuseFilled, replaceFolder } from './replace-folder.ts';
 export {
   parseHeader,
   type ReadOptions,

@@ -1,6 +1,7 @@
 /** A folder that appears whole or not at all: written beside its place, then renamed. */
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { IoError, printable } from '../base/index.ts';
 import { exists, syncDirectory } from './atomic.ts';
 import { ioError } from './failure.ts';
 
@@ -22,4 +23,18 @@ export async function replaceFolder<T>(dir: string, write: (draft: string) => Pr
     await rm(draft, { recursive: true, force: true }).catch(() => {});
     throw ioError(cause, 'write', dir);
   }
+}
+
+/** @throws IoError FOLDER_NOT_EMPTY, so that nothing is replaced that somebody may want. */
+export async function refuseFilled(dir: string): Promise<void> {
+  if (!(await exists(dir))) return;
+  const [first] = await readdir(dir).catch((cause) => {
+    throw ioError(cause, 'look at', dir);
+  });
+  if (first !== undefined)
+    throw new IoError('FOLDER_NOT_EMPTY', `${printable(dir)} is not empty: it holds ${printable(first)}`, {
+      file: dir,
+      got: first,
+      hint: 'choose a folder that is new or empty',
+    });
 }

@@ -174,7 +174,7 @@ class SelfAttention extends Module implements Prefixable {
 
   forward(x: Tensor, mask?: Tensor): Tensor {
     const [n, t, hidden] = x.shape as [number, number, number];
-    const heads = (y: Tensor): Tensor => y.reshape(n, t, this.headShape[0], -1).permute(0, 2, 1, 3); // (B, heads, T, d)
+    const heads = (y: Tensor): Tensor => y.reshape(n, t, ...this.headShape.slice(0, 2)).permute(0, 2, 1, 3); // (B, heads, T, d)
     const y = attend(this, heads(this.query.forward(x)), heads(this.key.forward(x)), heads(this.value.forward(x)), {
       mask: mask ?? null,
       dropout: this.training ? this.#dropout : 0,

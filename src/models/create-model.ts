@@ -1,14 +1,13 @@
 /** Models by name and options: what recipes, the command line and saved folders call. */
-import { ConfigError, nearest, ShapeError } from '../base/index.ts';
-import { type AdapterOptions, adapterKinds, applyAdapter, declareQuantized, type Module } from '../nn/index.ts';
+import { CambiumError, ConfigError, nearest, ShapeError } from '../base/index.ts';
+import { applyAdapter, declareQuantized, type Module, resolveAdapter } from '../nn/index.ts';
 import { headsOption, splitHead } from './heads.ts';
 import { listModels, modelEntry } from './registry.ts';
 
 /**
- * A fresh model from the global random stream; with `pretraining` (`masked-lm` ...) the one that learns without labels. The option
- * `heads` ({ stars: 1, topics: 5 }) is every classifier's: several last layers on one trunk, their outputs side by side; `adapter`
- * ({ name: 'prefix', length: 16 }) and `quantized`
- * ({ bits: 8 }) every model's: what a saved model with an adapter, or of weights in 8 bits, was built from.
+ * A fresh model from the global random stream; with `pretraining` (`masked-lm` ...) the one that learns without labels. Options of
+ * every model: `heads` ({ stars: 1, topics: 5 }, of classifiers), several last layers on one trunk, their outputs side by side;
+ * `adapter` ({ name: 'prefix', length: 16 }) and `quantized` ({ bits: 8 }), what a saved model has.
  * Throws ConfigError for an unknown name or option, heads that do not add up to numClasses, or a task the model has no form for.
  */
 export function createModel(
@@ -39,10 +38,7 @@ export function createModel(
   }
   const given = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined));
   const model = heads === undefined ? built(build, entry.defaults, given) : severalHeads(heads);
-  if (adapter !== undefined) applyAdapter(model, adapterOption(adapter));
-  if (quantized !== undefined) refuseOtherBits(quantized);
-  if (quantized !== undefined) declareQuantized(model);
-  return model;
+  return changed(model, { adapter, quantized });
 
   function severalHeads(heads: unknown): Module {
     const sizes = headsOption(heads, given.numClasses);
@@ -53,28 +49,29 @@ export function createModel(
   }
 }
 
-function refuseOtherBits(value: unknown): void {
-  if ((value as { bits?: unknown } | null)?.bits === 8) return;
-  throw new ConfigError('MODEL_OPTION_INVALID', 'model option "quantized" must be { bits: 8 }', {
-    field: 'model.quantized',
-    expected: { bits: 8 },
-    got: value,
-  });
-}
-
-const isName = (value: unknown): boolean => typeof value === 'string';
-
-/** Values are looked at where the adapter is made. */
-function adapterOption(value: unknown): AdapterOptions {
-  const { name, targets } = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
-  const known = adapterKinds.includes(name as AdapterOptions['name']);
-  if (known && (targets === undefined || (Array.isArray(targets) && targets.every(isName))))
-    return value as AdapterOptions;
-  throw new ConfigError('MODEL_OPTION_INVALID', 'model option "adapter" must name an adapter and its layers', {
-    field: 'model.adapter',
-    expected: `name: ${adapterKinds.join(', ')}; targets: names of layers`,
-    got: value,
-  });
+/** What a saved model was changed to: any of it may be damage in a file. */
+function changed(model: Module, { adapter, quantized }: Options): Module {
+  const invalid = (field: string, message: string, got: unknown, cause?: CambiumError): ConfigError =>
+    new ConfigError('MODEL_OPTION_INVALID', `model option "${field}": ${message}`, {
+      ...cause?.details,
+      field: `model.${field}`,
+      got,
+      cause,
+    });
+  const attempt = (field: string, got: unknown, body: () => void): void => {
+    try {
+      body();
+    } catch (cause) {
+      if (!(cause instanceof CambiumError)) throw cause;
+      throw invalid(field, cause.message, got, cause);
+    }
+  };
+  if (adapter !== undefined) attempt('adapter', adapter, () => void applyAdapter(model, resolveAdapter(adapter)));
+  if (quantized === undefined) return model;
+  if ((quantized as { bits?: unknown } | null)?.bits !== 8)
+    throw invalid('quantized', 'expected { bits: 8 }', quantized);
+  attempt('quantized', quantized, () => void declareQuantized(model));
+  return model;
 }
 
 type Options = Readonly<Record<string, unknown>>;

@@ -110,7 +110,7 @@ class SelfAttention extends Module implements Prefixable {
     const part = (i: number): Tensor =>
       all
         .slice(-1, i * nEmbd, (i + 1) * nEmbd)
-        .reshape(n, t, nHead, -1)
+        .reshape(n, t, nHead, nEmbd / nHead)
         .permute(0, 2, 1, 3); // (B, heads, T, d)
     const { kv, mask } = remember?.(layer, { key: part(1), value: part(2) }) ?? {
       kv: { key: part(1), value: part(2) },

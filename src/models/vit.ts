@@ -134,7 +134,7 @@ class SelfAttention extends Module implements Prefixable {
   }
   forward(x: Tensor): Tensor {
     const [n, t, hidden] = x.shape as [number, number, number];
-    const heads = (y: Tensor): Tensor => y.reshape(n, t, this.headShape[0], -1).permute(0, 2, 1, 3); // (N, heads, T, d)
+    const heads = (y: Tensor): Tensor => y.reshape(n, t, ...this.headShape.slice(0, 2)).permute(0, 2, 1, 3); // (N, heads, T, d)
     const y = attend(this, heads(this.query.forward(x)), heads(this.key.forward(x)), heads(this.value.forward(x)), {});
     return y.permute(0, 2, 1, 3).reshape(n, t, hidden);
   }

@@ -2,11 +2,12 @@
  * What all adapters share: small modules that learn in the place of a trunk's weights, beside some of its layers. The trunk stays one,
  * several adapters may share it, and one works at a time. See lora.ts, bottleneck.ts and prefix.ts for what they compute.
  */
-import { ArgumentError } from '../base/index.ts';
-import { type Tensor, Variable } from '../tensor/index.ts';
+import { ArgumentError, matchesWildcard, printable } from '../base/index.ts';
+import type { Tensor, Variable } from '../tensor/index.ts';
 import type { ResolvedAdapter } from './apply-adapter.ts';
-import { Linear } from './linear.ts';
+import { isLinear, isWithin, type LinearLayer } from './matrix-layers.ts';
 import { Module } from './module.ts';
+import { isQuantized } from './quantized-weight.ts';
 import { addSaved, removeSaved, savedOf, settleSaved, showSaved } from './saved-modules.ts';
 import { traced } from './trace.ts';
 
@@ -27,10 +28,7 @@ export abstract class Branch extends Module {
   /** Its parameters by what follows the layer's path in a file. */
   abstract tensors(): Readonly<Record<string, Variable>>;
   /** What becomes of `y`, the layer's answer to `x`. */
-  abstract adapt(x: Tensor, y: Tensor): Tensor;
-  override forward(x: Tensor): Tensor {
-    return this.adapt(x, x);
-  }
+  abstract override forward(x: Tensor, y?: Tensor): Tensor;
 }
 
 /** The adapters of one layer, by name. */
@@ -73,9 +71,6 @@ export class Branches extends Module {
 }
 
 export type Adapted = Module & { readonly adapters: Branches };
-
-/** A layer y = x W^T + b, or x W + b where `fanInFanOut` says so. */
-export type LinearLayer = Module & { readonly weight: Variable; readonly fanInFanOut?: boolean };
 
 /** The adapters of a layer that has some. */
 export function adaptersOf(layer: Module): Branches | undefined {
@@ -210,7 +205,7 @@ function attach(layer: Module): Adapted {
   const plain = Object.getPrototypeOf(layer).forward as (...args: unknown[]) => Tensor;
   const forward = (...args: unknown[]): Tensor => {
     const y = plain.apply(layer, args);
-    return adapters.working?.adapt(args[0] as Tensor, y) ?? y;
+    return adapters.working?.forward(args[0] as Tensor, y) ?? y;
   };
   Object.defineProperty(layer, 'forward', {
     value: (...args: unknown[]) => traced(layer, forward, args),
@@ -229,16 +224,18 @@ export function linearTargets(
   targets: readonly string[],
   except: readonly string[] = [],
 ): [string, LinearLayer][] {
-  const layers = [...model.namedModules()].filter((entry): entry is [string, LinearLayer] => {
-    const [path, layer] = entry as unknown as [string, Partial<LinearLayer>];
-    const linear = layer instanceof Linear || layer.fanInFanOut === true;
-    return path !== '' && linear && layer.weight instanceof Variable && layer.weight.rank === 2;
-  });
+  const layers = [...model.namedModules()].filter(
+    (entry): entry is [string, LinearLayer] => entry[0] !== '' && isLinear(entry[1]) && entry[1].weight.rank === 2,
+  );
   const free = layers.filter(([path]) => !isWithin(path, except) && !isOfAdapter(path));
   const chosen = free.filter(([path]) => targets.some((target) => matches(path, target)));
   if (chosen.length > 0) return chosen;
+  if (isQuantized(model))
+    throw new ArgumentError('ADAPTER_TARGETS', 'weights in 8 bits take no adapters', {
+      hint: 'put them on the model those were made from',
+    });
   const names = namesOf(free.map(([path]) => path));
-  throw new ArgumentError('ADAPTER_TARGETS', `no linear layer is named by ${targets.join(', ')}`, {
+  throw new ArgumentError('ADAPTER_TARGETS', `no linear layer is named by ${printable(targets.join(', '))}`, {
     got: targets,
     expected: free.map(([path]) => path).slice(0, 40),
     hint:
@@ -247,15 +244,6 @@ export function linearTargets(
         : 'the model has no linear layers',
   });
 }
-
-/** Features that enter and leave a linear layer. */
-export function widthsOf({ weight, fanInFanOut }: LinearLayer): { from: number; to: number } {
-  const [a, b] = weight.shape as [number, number];
-  return fanInFanOut ? { from: a, to: b } : { from: b, to: a };
-}
-
-const isWithin = (name: string, paths: readonly string[]): boolean =>
-  paths.some((path) => name === path || name.startsWith(`${path}.`));
 
 /** How many names a hint has room for. */
 const NAMED = 12;
@@ -270,15 +258,12 @@ const namesOf = (paths: readonly string[]): string[] => [
   ),
 ];
 
-function matches(path: string, target: string): boolean {
-  if (!target.includes('*')) return path === target || path.endsWith(`.${target}`);
-  const escaped = target.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'));
-  return new RegExp(`^${escaped.join('.*')}$`).test(path);
-}
+const matches = (path: string, target: string): boolean =>
+  target.includes('*') ? matchesWildcard(path, target) : path === target || path.endsWith(`.${target}`);
 
 function checkName(name: string): void {
-  if (/^[a-z][a-z0-9_]{0,63}$/.test(name) && !(name in Branches.prototype)) return;
-  throw new ArgumentError('OPTION_INVALID', `an adapter cannot be named "${name}"`, {
+  if (/^[a-z][a-z0-9_]{0,63}$/.test(name) && !(name in new Branches())) return;
+  throw new ArgumentError('OPTION_INVALID', `an adapter cannot be named ${printable(name)}`, {
     got: name,
     expected: 'small letters, digits and "_"',
   });

@@ -2,13 +2,13 @@
  * Bottleneck adapters (Houlsby et al. 2019, https://arxiv.org/abs/1902.00751): behind each half of a Transformer block two thin linear
  * layers with an activation between them, and a way around them. They stay in the model: they cannot be merged into its weights.
  */
-import { ArgumentError } from '../base/index.ts';
 import { type Tensor, type Variable, zeros } from '../tensor/index.ts';
-import { type AdapterPlace, Branch, linearTargets, placeBranches, widthsOf } from './adapters.ts';
+import { type AdapterPlace, Branch, linearTargets, placeBranches } from './adapters.ts';
 import { gelu, relu } from './functional.ts';
 import { Linear } from './linear.ts';
+import { widthsOf } from './matrix-layers.ts';
 import type { Module } from './module.ts';
-import { positive } from './options.ts';
+import { invalidOption, layerNames, wholeSize } from './options.ts';
 
 export interface BottleneckOptions {
   /** Features between the two layers; 16 unless told. */
@@ -41,7 +41,7 @@ class Bottleneck extends Branch {
     this.up = new Linear(options.size, features);
     this.up.reset(zeros([features, options.size]), zeros([features]));
   }
-  override adapt(_x: Tensor, y: Tensor): Tensor {
+  override forward(x: Tensor, y: Tensor = x): Tensor {
     const activation = this.options.activation === 'relu' ? relu : gelu;
     return y.add(this.up.forward(activation(this.down.forward(y))));
   }
@@ -54,12 +54,15 @@ class Bottleneck extends Branch {
       'adapter_up.bias': up.bias as Variable,
     };
   }
+  override describe(): string {
+    return `${this.options.size} ${this.options.activation}`;
+  }
 }
 
 /**
  * Puts bottleneck adapters behind linear layers of `model` and stops training everything else but `modulesToSave`. Applied again
  * with the same name and options, it changes nothing. Returns the paths adapted.
- * @throws ArgumentError ADAPTER_TARGETS where no linear layer is named; ADAPTER_EXISTS; ADAPTER_MERGED; SIZE_INVALID.
+ * @throws ArgumentError ADAPTER_TARGETS where no linear layer is named; ADAPTER_EXISTS; ADAPTER_MERGED; OPTION_INVALID.
  */
 export function applyBottleneck(model: Module, options: BottleneckOptions & AdapterPlace = {}): string[] {
   const resolved = resolveBottleneck(options);
@@ -68,14 +71,12 @@ export function applyBottleneck(model: Module, options: BottleneckOptions & Adap
   return layers.map(([path]) => path);
 }
 
+/** @throws ArgumentError OPTION_INVALID. */
 export function resolveBottleneck(options: BottleneckOptions): ResolvedBottleneck {
   const { size = 16, activation = 'relu', targets = ENDS } = options;
-  positive('bottleneck', 'size', size);
+  wholeSize('bottleneck.size', size);
   if (activation !== 'relu' && activation !== 'gelu')
-    throw new ArgumentError('OPTION_INVALID', `[bottleneck] activation is relu or gelu, got ${String(activation)}`, {
-      field: 'activation',
-      expected: ['relu', 'gelu'],
-      got: activation,
-    });
+    throw invalidOption('bottleneck.activation', 'relu or gelu', activation);
+  layerNames('bottleneck.targets', targets);
   return { name: 'bottleneck', size, activation, targets };
 }

@@ -5,18 +5,11 @@
 import { ArgumentError } from '../base/index.ts';
 import { flush, type Tensor, type Variable, zeros } from '../tensor/index.ts';
 import { Dropout } from './activation.ts';
-import {
-  type AdapterPlace,
-  adaptedLayers,
-  Branch,
-  type LinearLayer,
-  linearTargets,
-  placeBranches,
-  widthsOf,
-} from './adapters.ts';
+import { type AdapterPlace, adaptedLayers, Branch, linearTargets, placeBranches } from './adapters.ts';
 import { defaultWeight } from './init.ts';
+import { type LinearLayer, widthsOf } from './matrix-layers.ts';
 import type { Module } from './module.ts';
-import { probability } from './options.ts';
+import { invalidOption, layerNames, probability, wholeSize } from './options.ts';
 
 export interface LoraOptions {
   /** Columns of the thin matrices; 8 unless told. */
@@ -60,7 +53,7 @@ class LowRank extends Branch {
   get #scale(): number {
     return this.options.alpha / this.options.rank;
   }
-  override adapt(x: Tensor, y: Tensor): Tensor {
+  override forward(x: Tensor, y: Tensor = x): Tensor {
     const thin = this.dropout.forward(x).matmul(this.loraA.transpose(0, 1));
     return y.add(thin.matmul(this.loraB.transpose(0, 1)).mul(this.#scale));
   }
@@ -89,7 +82,10 @@ export function applyLora(model: Module, options: LoraOptions & AdapterPlace = {
   return layers.map(([path]) => path);
 }
 
-/** Adds the active low-rank adapters to the weights they belong to: as fast as without them, and no longer trainable. */
+/**
+ * Adds the active low-rank adapter to the weights it belongs to: as fast as without it, and no longer trainable.
+ * @throws ArgumentError ADAPTER_MERGE for an adapter of another kind.
+ */
 export async function mergeLora(model: Module): Promise<void> {
   await grow(model, ({ merged, active }) => (merged === undefined ? active : undefined), 1);
 }
@@ -106,7 +102,11 @@ async function grow(model: Module, which: Which, sign: 1 | -1): Promise<void> {
     const { adapters } = layer;
     const name = which(adapters);
     const branch = adapters.named(name);
-    if (!(branch instanceof LowRank)) continue;
+    if (!branch) continue;
+    if (!(branch instanceof LowRank))
+      throw new ArgumentError('ADAPTER_MERGE', `adapter "${name}" is no low-rank one: it stays beside the weights`, {
+        got: branch.options,
+      });
     const { weight, fanInFanOut } = layer as unknown as LinearLayer;
     const delta = branch.delta().mul(sign);
     weight.assign(weight.add(fanInFanOut ? delta.transpose(0, 1) : delta));
@@ -115,18 +115,15 @@ async function grow(model: Module, which: Which, sign: 1 | -1): Promise<void> {
   await flush([]);
 }
 
+/** @throws ArgumentError OPTION_INVALID, PROBABILITY_INVALID. */
 export function resolveLora(options: LoraOptions): ResolvedLora {
-  const { rank = 8, alpha = 2 * rank, dropout = 0, targets = QUERY_AND_VALUE } = options;
-  if (!Number.isInteger(rank) || rank < 1 || rank > 65536)
-    throw new ArgumentError('OPTION_INVALID', `lora.rank: expected a whole number above 0, found ${rank}`, {
-      field: 'lora.rank',
-      got: rank,
-    });
-  if (!(alpha > 0) || !Number.isFinite(alpha))
-    throw new ArgumentError('OPTION_INVALID', `lora.alpha: expected a number above 0, found ${alpha}`, {
-      field: 'lora.alpha',
-      got: alpha,
-    });
+  const { rank = 8, dropout = 0, targets = QUERY_AND_VALUE } = options;
+  wholeSize('lora.rank', rank);
+  const { alpha = 2 * rank } = options;
+  if (typeof alpha !== 'number' || !(alpha > 0) || !Number.isFinite(alpha))
+    throw invalidOption('lora.alpha', 'a number above 0', alpha);
+  if (typeof dropout !== 'number') throw invalidOption('lora.dropout', 'a probability', dropout);
   probability('lora', 'dropout', dropout);
+  layerNames('lora.targets', targets);
   return { name: 'lora', rank, alpha, dropout, targets };
 }

@@ -113,7 +113,7 @@ export class MultiheadAttention extends Module implements Prefixable {
       );
     const heads = this.#project(query, key, value).map((x) => {
       const [first, second] = x.shape as [number, number];
-      const split = x.reshape(first, second, this.numHeads, -1); // (B, T, heads, d) or (T, B, heads, d)
+      const split = x.reshape(first, second, ...this.headShape.slice(0, 2)); // (B, T, heads, d) or (T, B, heads, d)
       return this.batchFirst ? split.permute(0, 2, 1, 3) : split.permute(1, 2, 0, 3); // (B, heads, T, d)
     }) as [Tensor, Tensor, Tensor];
     const y = attend(this, ...heads, {

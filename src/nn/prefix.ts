@@ -17,7 +17,7 @@ import {
 import { type AdapterPlace, adaptersOf, Branch, placeBranches } from './adapters.ts';
 import { normal } from './init.ts';
 import type { Module } from './module.ts';
-import { positive } from './options.ts';
+import { wholeSize } from './options.ts';
 
 export interface PrefixOptions {
   /** Learned keys and values of each head of each layer; 16 unless told. */
@@ -49,9 +49,12 @@ class Prefix extends Branch {
     this.key = this.parameter(normal([heads, options.length, key]).mul(STD));
     this.value = this.parameter(normal([heads, options.length, value]).mul(STD));
   }
-  /** It works inside of attention. */
-  override adapt(_x: Tensor, y: Tensor): Tensor {
+  /** It works inside of attention, in `attend`. */
+  override forward(x: Tensor, y: Tensor = x): Tensor {
     return y;
+  }
+  override describe(): string {
+    return `${this.options.length}`;
   }
   override tensors(): Record<string, Variable> {
     return { prefix_key: this.key, prefix_value: this.value };
@@ -61,7 +64,7 @@ class Prefix extends Branch {
 /**
  * Gives every attention layer of `model` a prefix and stops training everything else but `modulesToSave`. Applied again with the
  * same name and options, it changes nothing. Returns the paths of the layers.
- * @throws ArgumentError ADAPTER_TARGETS where the model has no attention; ADAPTER_EXISTS; ADAPTER_MERGED; SIZE_INVALID.
+ * @throws ArgumentError ADAPTER_TARGETS where the model has no attention; ADAPTER_EXISTS; ADAPTER_MERGED; OPTION_INVALID.
  */
 export function applyPrefix(model: Module, options: PrefixOptions & AdapterPlace = {}): string[] {
   const resolved = resolvePrefix(options);
@@ -76,8 +79,9 @@ export function applyPrefix(model: Module, options: PrefixOptions & AdapterPlace
   return layers.map(([path]) => path);
 }
 
+/** @throws ArgumentError OPTION_INVALID. */
 export function resolvePrefix({ length = 16 }: PrefixOptions): ResolvedPrefix {
-  positive('prefix', 'length', length);
+  wholeSize('prefix.length', length);
   return { name: 'prefix', length };
 }
 

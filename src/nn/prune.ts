@@ -4,11 +4,10 @@
  * are, for kernels multiply zeros as well.
  */
 import { ArgumentError } from '../base/index.ts';
-import { type Tensor, tensor, Variable } from '../tensor/index.ts';
-import type { LinearLayer } from './adapters.ts';
-import { Conv2d, ConvTranspose2d } from './conv.ts';
-import { Linear } from './linear.ts';
+import { tensor, Variable } from '../tensor/index.ts';
+import { hasWeight, isWithin, outputAxis } from './matrix-layers.ts';
 import type { Module } from './module.ts';
+import { invalidOption } from './options.ts';
 
 export interface PruneOptions {
   /** Share of the weights that become 0, above 0 and below 1. */
@@ -28,38 +27,21 @@ export interface Sparsity {
 
 /**
  * Sets the smallest weights to 0, as torch.nn.utils.prune's `global_unstructured` and `l1_unstructured` choose them.
- * @throws ArgumentError OPTION_INVALID for the amount; PRUNE_NOTHING where there are no such layers.
+ * @throws ArgumentError OPTION_INVALID; NO_SUCH_MODULE for `except`; PRUNE_NOTHING where there are no such layers.
  */
 export async function pruneWeights(model: Module, options: PruneOptions): Promise<Sparsity> {
-  const { amount, scope = 'model', except } = options;
-  if (!(amount > 0 && amount < 1))
-    throw new ArgumentError('OPTION_INVALID', `prune.amount: expected a number above 0 and below 1, found ${amount}`, {
-      field: 'prune.amount',
-      got: amount,
-    });
+  const { amount, scope = 'model', except = [] } = options;
+  if (!(amount > 0 && amount < 1)) throw invalidOption('prune.amount', 'a number above 0 and below 1', amount);
+  if (scope !== 'model' && scope !== 'layer') throw invalidOption('prune.scope', 'model or layer', scope);
   const weights = prunable(model, except);
   if (weights.length === 0)
     throw new ArgumentError(
       'PRUNE_NOTHING',
-      `${model.constructor.name} has no linear or convolutional layers to prune`,
-      {
-        field: 'prune',
-      },
+      `${model.constructor.name} has no linear or convolutional layers to prune${except.length > 0 ? ` but ${except.join(', ')}` : ''}`,
+      { field: 'prune', hint: 'leave out prune' },
     );
-  const groups = scope === 'model' ? [weights] : weights.map((weight) => [weight]);
-  for (const group of groups) {
-    const threshold = await thresholdOf(group, amount);
-    for (const weight of group) {
-      const values = (await weight.data()) as Float32Array;
-      weight.assign(
-        tensor(
-          values.map((w) => (Math.abs(w) <= threshold ? 0 : w)),
-          { shape: weight.shape },
-        ),
-      );
-      await weight.data();
-    }
-  }
+  for (const group of scope === 'model' ? [weights] : weights.map((weight) => [weight]))
+    await zeroSmallest(group, amount);
   return sparsityOf(model, except);
 }
 
@@ -73,38 +55,39 @@ export async function sparsityOf(model: Module, except: readonly string[] = []):
 }
 
 /**
- * Keeps weights that are 0 now at 0: call what it returns after each step of the optimizer.
- * @example const keep = await keepZeros(model); ... optimizer.step(); keep();
+ * For weights that are 0 now to stay 0: call what it returns between `backward()` and the optimizer's `step()`. It takes the gradients
+ * of these weights away, from the first step on, so that nothing moves them.
+ * @example const keep = await keepZeros(model); ... loss.backward(); keep(); optimizer.step();
  */
 export async function keepZeros(model: Module, except: readonly string[] = []): Promise<() => void> {
   const masks: [Variable, Variable][] = [];
   for (const weight of prunable(model, except)) {
     const kept = Uint8Array.from((await weight.data()) as Float32Array, (w) => Number(w !== 0));
     if (!kept.includes(0)) continue;
-    masks.push([
-      weight,
-      new Variable(tensor(kept, { shape: weight.shape, dtype: 'u8' }), { label: `mask of ${weight.label}` }),
-    ]);
+    const mask = new Variable(tensor(kept, { shape: weight.shape, dtype: 'u8' }), { label: `mask of ${weight.label}` });
+    masks.push([weight, mask]);
   }
   return () => {
-    for (const [weight, mask] of masks) if (weight.requiresGrad) weight.assign(masked(weight, mask));
+    for (const [weight, mask] of masks) if (weight.grad) weight.grad = weight.grad.mul(mask.cast('f32'));
   };
 }
 
-const masked = (weight: Variable, mask: Variable): Tensor => weight.mul(mask.cast('f32'));
-
-function prunable(model: Module, except: readonly string[] = []): Variable[] {
-  return [...model.namedModules()].flatMap(([path, layer]) => {
-    if (except.some((other) => path === other || path.startsWith(`${other}.`))) return [];
-    const linear = (layer as unknown as Partial<LinearLayer>).fanInFanOut === true;
-    const fits = linear || layer instanceof Linear || layer instanceof Conv2d || layer instanceof ConvTranspose2d;
-    const { weight } = layer as unknown as Partial<LinearLayer>;
-    return fits && weight instanceof Variable ? [weight] : [];
-  });
+function prunable(model: Module, except: readonly string[]): Variable[] {
+  const layers = [...model.namedModules()];
+  const unknown = except.find((path) => !layers.some(([name]) => name === path));
+  if (unknown !== undefined)
+    throw new ArgumentError('NO_SUCH_MODULE', `the model has no module "${unknown}"`, {
+      field: 'except',
+      got: unknown,
+      expected: layers.map(([path]) => path).slice(1, 41),
+    });
+  return layers.flatMap(([path, layer]) =>
+    outputAxis(layer) !== undefined && hasWeight(layer) && !isWithin(path, except) ? [layer.weight] : [],
+  );
 }
 
-/** The magnitude of the largest weight that goes: of `amount` of them, rounded; below 0 where none goes. */
-async function thresholdOf(weights: readonly Variable[], amount: number): Promise<number> {
+/** Exactly `amount` of them, rounded: of equal ones at the border the first. */
+async function zeroSmallest(weights: readonly Variable[], amount: number): Promise<void> {
   const all = new Float32Array(weights.reduce((sum, { size }) => sum + size, 0));
   let at = 0;
   for (const weight of weights) {
@@ -112,5 +95,15 @@ async function thresholdOf(weights: readonly Variable[], amount: number): Promis
     at += weight.size;
   }
   const count = Math.round(amount * all.length);
-  return count === 0 ? -1 : (all.sort()[count - 1] as number);
+  if (count === 0) return;
+  const border = all.sort()[count - 1] as number;
+  let equal = count - all.indexOf(border);
+  for (const weight of weights) {
+    const values = ((await weight.data()) as Float32Array).map((w) => {
+      const magnitude = Math.abs(w);
+      return magnitude < border || (magnitude === border && equal-- > 0) ? 0 : w;
+    });
+    weight.assign(tensor(values, { shape: weight.shape }));
+    await weight.data();
+  }
 }

@@ -9,7 +9,7 @@ import type { Module } from './module.ts';
 /** One variable's place in its module. */
 interface Slot {
   readonly property: string;
-  /** Of the modules given to `applyLora`, the one it belongs to. */
+  /** Of the modules given when the adapter was applied, the one it belongs to. */
   readonly within: string;
   /** A parameter; buffers do not train. */
   readonly trains: boolean;

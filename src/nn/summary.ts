@@ -1,9 +1,11 @@
 /** A table of a model's layers: output shapes, parameters and cost, found without computing anything. */
 import { type DType, type Shape, sizeOf } from '../base/index.ts';
 import { type Tensor, zeros } from '../tensor/index.ts';
+import { Branches, isOfAdapter } from './adapters.ts';
 import { Conv2d } from './conv.ts';
 import { Linear } from './linear.ts';
 import type { Module } from './module.ts';
+import { isQuantizedLayer } from './quantized-weight.ts';
 
 export interface LayerSummary {
   readonly name: string;
@@ -30,7 +32,7 @@ export function summarize(model: Module, inputShape: Shape, { dtype = 'f32' }: {
   try {
     model.withForwardHook(
       (name, module, output) => {
-        if (module.children().length > 0) return;
+        if (isOfAdapter(name) || !isLeaf(module)) return;
         const own = module.namedParameters();
         const count = (list: typeof own): number => list.reduce((n, p) => n + p.variable.size, 0);
         layers.push({
@@ -56,6 +58,10 @@ export function summarize(model: Module, inputShape: Shape, { dtype = 'f32' }: {
     flops: layers.reduce((n, l) => n + l.flops, 0),
   };
 }
+
+/** Adapters and weights in 8 bits belong to the layer that has them. */
+const isLeaf = (module: Module): boolean =>
+  isQuantizedLayer(module) || module.children().every(([, child]) => child instanceof Branches);
 
 function layerFlops(module: Module, output: Tensor): number {
   if (module instanceof Conv2d) return 2 * output.size * sizeOf(module.weight.shape.slice(1));

@@ -1,7 +1,7 @@
 /** adapter_config.json: PEFT's for LoRA, `adapter_type` and our options for the others. */
-import { DataError, printable } from '../base/index.ts';
+import { ArgumentError, DataError, printable } from '../base/index.ts';
 import type { Json } from '../io/index.ts';
-import type { AdapterOptions, ResolvedAdapter } from '../nn/index.ts';
+import { type ResolvedAdapter, resolveAdapter } from '../nn/index.ts';
 
 interface Layers {
   readonly paths: readonly string[];
@@ -37,7 +37,7 @@ export function configOf(options: ResolvedAdapter, { paths, fanInFanOut }: Layer
 export function parseAdapterConfig(
   json: Json,
   file: string,
-): { readonly options: AdapterOptions; readonly modulesToSave: readonly string[] } {
+): { readonly options: ResolvedAdapter; readonly modulesToSave: readonly string[] } {
   const config = (typeof json === 'object' && json !== null && !Array.isArray(json) ? json : {}) as Record<
     string,
     Json
@@ -56,28 +56,24 @@ export function parseAdapterConfig(
     if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value as string[];
     return invalid(field, 'a list of names');
   };
-  const number = (field: string, fallback?: number): number => {
-    const value = config[field] ?? fallback;
-    return typeof value === 'number' && Number.isFinite(value) ? value : invalid(field, 'a number');
-  };
-  const options = (): AdapterOptions => {
-    if (config.adapter_type === 'prefix') return { name: 'prefix', length: number('length') };
-    if (config.adapter_type === 'bottleneck') {
-      const { activation } = config;
-      if (activation !== 'relu' && activation !== 'gelu') return invalid('activation', 'relu or gelu');
-      return { name: 'bottleneck', size: number('size'), activation, targets: strings('target_modules') };
-    }
-    if (config.adapter_type !== undefined) invalid('adapter_type', 'bottleneck or prefix');
+  const options = (): unknown => {
+    const { adapter_type: kind, size, activation, length } = config;
+    if (kind === 'prefix') return { name: kind, length };
+    if (kind === 'bottleneck') return { name: kind, size, activation, targets: strings('target_modules') };
+    if (kind !== undefined) invalid('adapter_type', 'bottleneck or prefix');
     if (config.peft_type !== 'LORA') invalid('peft_type', 'LORA');
     for (const field of ['use_rslora', 'use_dora'])
       if (config[field] === true) invalid(field, 'false: it is not read here');
-    return {
-      name: 'lora',
-      rank: number('r'),
-      alpha: number('lora_alpha'),
-      dropout: number('lora_dropout', 0),
-      targets: strings('target_modules'),
-    };
+    const { r: rank, lora_alpha: alpha, lora_dropout: dropout = 0 } = config;
+    return { name: 'lora', rank, alpha, dropout, targets: strings('target_modules') };
   };
-  return { options: options(), modulesToSave: config.modules_to_save ? strings('modules_to_save') : [] };
+  const resolved = (): ResolvedAdapter => {
+    try {
+      return resolveAdapter(options());
+    } catch (cause) {
+      if (!(cause instanceof ArgumentError)) throw cause;
+      throw new DataError('ADAPTER_INVALID', `${printable(file)}: ${cause.message}`, { ...cause.details, file, cause });
+    }
+  };
+  return { options: resolved(), modulesToSave: config.modules_to_save ? strings('modules_to_save') : [] };
 }

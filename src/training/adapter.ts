@@ -64,7 +64,7 @@ export async function saveAdapter(dir: string, model: Module, description: Adapt
 /**
  * Puts a saved adapter on `model`, whose trunk is the one it was trained on, and makes it the active one. Modules saved with
  * it (its head, which may have other classes) are in the model's place while it is active.
- * @throws DataError ADAPTER_INVALID, WEIGHTS_SHAPE, WEIGHTS_KEYS; ArgumentError ADAPTER_TARGETS, ADAPTER_EXISTS; IoError.
+ * @throws DataError ADAPTER_INVALID, WEIGHTS_SHAPE, WEIGHTS_KEYS; ArgumentError ADAPTER_TARGETS, ADAPTER_EXISTS, NO_SUCH_PARAMETER; IoError.
  */
 export async function loadAdapter(
   model: Module,
@@ -167,11 +167,15 @@ export async function settleAdapter<A extends object>(
       // As it was named, not where it was found.
       baseModel: init?.lineage?.weights ?? init?.weights,
     });
-  if (!isMergeable(adapter)) return architecture && { ...architecture, adapter };
+  if (!isMergeable(adapter)) return architecture && { ...architecture, adapter: placed(model, adapter) };
   await mergeLora(model);
   removeAdapters(model);
   return architecture;
 }
+
+/** Layers by their paths: a pattern might mean more in a model that is built anew, whose head is not held out. */
+const placed = (model: Module, adapter: AdapterOptions): AdapterOptions =>
+  adapter.name === 'prefix' ? adapter : { ...adapter, targets: adapterOf(model).layers.map(({ path }) => path) };
 
 function trainedWhole(model: Module): string[] {
   const { head, mayBeNew = [] } = structureOf(model);

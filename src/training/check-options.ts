@@ -1,14 +1,13 @@
 /** Options of the calls that train, looked at before anything is done: no unknown names, and no values a type would have refused. */
 import { z } from 'zod';
 import { ArgumentError, nearest, printable } from '../base/errors.ts';
-import { adapterKinds } from '../nn/index.ts';
 import { objectiveNames } from '../tasks/index.ts';
 import type { TrainOptions } from './fine-tune-options.ts';
 import type { PretrainOptions } from './pretrain.ts';
 import { recipeSchema } from './recipe.ts';
 import { pathText } from './recipe-parse.ts';
 
-const { optimizer, schedule, precision, sampler, check, featureCache } = recipeSchema.shape;
+const { optimizer, schedule, precision, sampler, check, featureCache, adapter, prune } = recipeSchema.shape;
 /** Looked at where it is used. */
 const later = z.any();
 const given = z.custom((value) => typeof value === 'object' && value !== null, 'expected an object');
@@ -34,7 +33,7 @@ const shared = {
   freeze: later,
   unfreeze: later,
   freezeBatchNorm: z.boolean(),
-  adapter: z.looseObject({ name: z.enum(adapterKinds) }),
+  adapter,
   ema: later,
   precision,
   selectBy: z.strictObject({ metric: z.string(), mode: z.enum(['max', 'min']).optional() }),
@@ -62,7 +61,7 @@ const fineTuneOptions: { readonly [K in keyof Required<TrainOptions>]: z.ZodType
   sampler,
   mixup: later,
   cutmix: later,
-  prune: z.strictObject({ amount: z.number().gt(0).lt(1), scope: z.enum(['model', 'layer']).optional() }),
+  prune,
   distill: later,
   balance: later,
   started: later,

@@ -16,7 +16,7 @@ import { headsToLearn } from './head-classes.ts';
 import { type InitReport, initialise, structureIfAny, type WeightsLineage } from './init.ts';
 import { saveModelFolder } from './model-folder.ts';
 import type { RunPlan } from './plan.ts';
-import { prepare, refuseStreams } from './prepare.ts';
+import { prepare, refuseStreams, refuseTogether } from './prepare.ts';
 import type { Checkpoints } from './run/index.ts';
 import { RunStopped } from './signals.ts';
 import type { Best, EpochRecord, TrainState } from './train-state.ts';
@@ -59,6 +59,7 @@ export async function fineTune(options: FineTuneOptions & { balance?: Balance })
   const start = performance.now();
   const { model, data, transforms, text, saveTo, adapter } = options;
   refuseStreams(data);
+  refuseTogether(options);
   const init =
     options.init && !options.checkpoints?.resumeFrom
       ? await initialise(model, options.init, headsToLearn(options))
@@ -156,8 +157,8 @@ export async function train(options: TrainOptions) {
   if (check === 'auto' && report && init && !inputs)
     await checkStart(options, prepared, { weights: init.weights, report }, emit);
   const head = await headOnly(options, prepared, emit, state?.epoch ?? 0);
-  const afterUpdate = options.prune && (await keepZeros(model, headOf(model)));
-  const step = new TrainStep({ ...prepared.stepOptions, afterUpdate, ...(head && { lossOf: head.lossOf }) });
+  const onGradients = options.prune && (await keepZeros(model, headOf(model)));
+  const step = new TrainStep({ ...prepared.stepOptions, onGradients, ...(head && { lossOf: head.lossOf }) });
   const end = await trainLoop({
     step,
     loader: head?.loader ?? prepared.loader,

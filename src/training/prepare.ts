@@ -34,16 +34,7 @@ export function prepare(options: TrainOptions) {
   const { epochs, batchSize, accumulate, precision, clip, seed } = settings;
   refuseSettings(options, settings);
   refuseStreams(options.data);
-  if (isQuantized(model))
-    throw new ArgumentError('OPTION_INVALID', 'the model has its weights in 8 bits, which do not train', {
-      field: 'model',
-      hint: 'train first, then quantizeWeights(model)',
-    });
-  if (options.adapter && options.prune)
-    throw new ArgumentError('OPTION_INVALID', 'prune does not go with adapter, which leaves the weights as they are', {
-      field: 'prune',
-      hint: 'leave out one of them',
-    });
+  refuseTogether(options);
   if (options.adapter) adapt(model, options.adapter, options.unfreeze);
   // The most that will train at once is what is planned.
   const trainable = new Trainable(model, options, Math.max(1, epochs));
@@ -94,6 +85,20 @@ export function prepare(options: TrainOptions) {
     evalBatchSize: settings.evalBatch(batchSize),
     selectBy,
   };
+}
+
+/** What can be known before the model is touched. @throws ArgumentError OPTION_INVALID. */
+export function refuseTogether({ model, adapter, prune }: TrainOptions): void {
+  if (isQuantized(model))
+    throw new ArgumentError('OPTION_INVALID', 'the model has its weights in 8 bits, which do not train', {
+      field: 'model',
+      hint: 'train first, then quantizeWeights(model)',
+    });
+  if (adapter && prune)
+    throw new ArgumentError('OPTION_INVALID', 'prune does not go with adapter, which leaves the weights as they are', {
+      field: 'prune',
+      hint: 'leave out one of them',
+    });
 }
 
 // Of a run that counts its steps.

@@ -32,7 +32,7 @@ import {
   type PretrainedHead,
   structureOf,
 } from '../models/index.ts';
-import { adapterNames, isQuantized, loadWeights, type WeightsReport } from '../nn/index.ts';
+import { adapterNames, isQuantized, loadWeights, type Module, type WeightsReport } from '../nn/index.ts';
 import { headsOfWeights, planHeads } from './head-classes.ts';
 
 export type PretrainedModel =
@@ -209,18 +209,7 @@ export async function savePretrained(
   options: SavePretrainedOptions = {},
 ): Promise<void> {
   const { tokenizer, labels } = options;
-  const adapters = adapterNames(model);
-  if (adapters.length > 0)
-    throw new UnsupportedError('EXPORT_ADAPTER', 'transformers reads no model with adapters in it', {
-      field: 'model',
-      got: adapters,
-      hint: 'low-rank ones become part of the weights: mergeLora(model), removeAdapters(model); others stay here',
-    });
-  if (isQuantized(model))
-    throw new UnsupportedError('EXPORT_QUANTIZED', 'transformers reads no weights in 8 bits as they are kept here', {
-      field: 'model',
-      hint: 'export the model they were made from',
-    });
+  refuseChanged(model);
   const config = { ...options.config, ...configOf(model, labels) };
   tokenizer?.checkFits(Number(config.vocab_size));
   await replaceFolder(dir, async (draft) => {
@@ -231,6 +220,22 @@ export async function savePretrained(
     await writeJson(join(draft, 'config.json'), config);
     if (tokenizer) await saveTokenizer(draft, tokenizer);
   });
+}
+
+/** @throws UnsupportedError EXPORT_ADAPTER, EXPORT_QUANTIZED: others would not know what to make of such weights. */
+export function refuseChanged(model: Module): void {
+  const adapters = adapterNames(model);
+  if (adapters.length > 0)
+    throw new UnsupportedError('EXPORT_ADAPTER', 'other libraries read no model with adapters in it', {
+      field: 'model',
+      got: adapters,
+      hint: 'a run with adapter: { name: lora } ends with a model that has it merged',
+    });
+  if (isQuantized(model))
+    throw new UnsupportedError('EXPORT_QUANTIZED', 'other libraries read no weights in 8 bits as they are kept here', {
+      field: 'model',
+      hint: 'export the model they were made from',
+    });
 }
 
 function configOf(model: PretrainedModel, labels: readonly string[] | undefined): ConfigJson {

@@ -52,6 +52,9 @@ function invalidField({ kind }: Form<unknown>, issue: z.core.$ZodIssue, value: u
   });
 }
 
+/** Fields of earlier versions. */
+const formerly: Readonly<Record<string, string>> = { lora: 'it is adapter: { name: lora, ... } now' };
+
 /** The error for a field the schema does not have. */
 function unknownField(
   { kind, schema }: Form<unknown>,
@@ -64,7 +67,9 @@ function unknownField(
   const near = nearest(key, known);
   const field = pathText([...parent, key]);
   const where = parent.length > 0 ? `${pathText(parent)} has` : `a ${kind} has`;
-  const hint = near === undefined ? `${where} ${known.join(', ')}` : `did you mean ${pathText([...parent, near])}?`;
+  const renamed = parent.length === 0 ? formerly[key] : undefined;
+  const hint =
+    renamed ?? (near === undefined ? `${where} ${known.join(', ')}` : `did you mean ${pathText([...parent, near])}?`);
   const code = `${kind.toUpperCase()}_UNKNOWN_FIELD`;
   return configError(code, `unknown field ${printable(field)}`, field, locate([...parent, key]), {
     expected: known,

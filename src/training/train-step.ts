@@ -20,8 +20,8 @@ export interface StepOptions {
   /** What is trained, or will be: frozen ones are passed over as long as they are. */
   readonly parameters: readonly Variable[];
   readonly clip: Clip;
-  /** Called after each update: what weights may not become is taken back. */
-  readonly afterUpdate?: (() => void) | undefined;
+  /** Called before each update, on the gradients it is made of. */
+  readonly onGradients?: (() => void) | undefined;
   /** Bytes the intermediates may take, if values may be computed twice for it. */
   readonly arenaLimit?: number;
 }
@@ -49,7 +49,7 @@ export class TrainStep {
    * of an update moves the weights; those before leave their gradients in the sums.
    */
   build(batch: LabelledBatch, share = 1, first = true, last = true): Tensor {
-    const { lossOf, optimizer, ema, clip, afterUpdate } = this.#options;
+    const { lossOf, optimizer, ema, clip, onGradients } = this.#options;
     const parameters = this.#options.parameters.filter((p) => p.requiresGrad);
     optimizer.zeroGrad();
     const loss = lossOf(batch);
@@ -60,10 +60,10 @@ export class TrainStep {
     requireFinite([loss.node, ...grads.map((g) => g.node)]);
     if (!first || !last) this.#accumulate(parameters, first, last);
     if (!last) return loss;
+    onGradients?.();
     if (clip.value !== undefined) clipGradValue(parameters, clip.value);
     if (clip.norm !== undefined) clipGradNorm(parameters, clip.norm);
     optimizer.step();
-    afterUpdate?.();
     ema?.update(optimizer.stepCount);
     return loss;
   }

@@ -1,5 +1,5 @@
 /** What trains when: frozen names and depths, layers that join at later epochs, batch norm that stays as it is. */
-import { ConfigError } from '../base/errors.ts';
+import { ConfigError, matchesWildcard } from '../base/index.ts';
 import { depthOf, type ModelStructure, structureOf } from '../models/index.ts';
 import { freezeBatchNorm, type Module, type NamedVariable } from '../nn/index.ts';
 
@@ -27,18 +27,20 @@ export interface TrainableOptions {
 
 /** `features.*` freezes every parameter whose name begins so; a name without `*` itself, or a module and all below it. */
 export function freeze(model: Module, patterns: readonly string[]): string[] {
-  return patterns.flatMap((pattern) => model.freeze(patternOf(pattern)));
+  return patterns.flatMap((pattern) => named(model, pattern).flatMap((name) => model.freeze(name)));
 }
 
 /** The opposite of `freeze`. */
 export function unfreeze(model: Module, patterns: readonly string[]): string[] {
-  return patterns.flatMap((pattern) => model.unfreeze(patternOf(pattern)));
+  return patterns.flatMap((pattern) => named(model, pattern).flatMap((name) => model.unfreeze(name)));
 }
 
-function patternOf(pattern: string): string | RegExp {
-  if (!pattern.includes('*')) return pattern;
-  const escaped = pattern.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'));
-  return new RegExp(`^${escaped.join('.*')}$`);
+/** The parameters a pattern means; itself where it has no `*`, or means none. */
+function named(model: Module, pattern: string): string[] {
+  if (!pattern.includes('*')) return [pattern];
+  const names = model.namedParameters().map(({ name }) => name);
+  const meant = names.filter((name) => matchesWildcard(name, pattern));
+  return meant.length > 0 ? meant : [pattern];
 }
 
 /** Freezes the stages before number `depth`, so that the head and what lies above train. Returns the names. */

@@ -32,7 +32,9 @@ it('makes a model smaller, which is measured as any other', { timeout: 120_000 }
   const loss = (result?: { stdout: string }): number => JSON.parse(result?.stdout ?? '').loss;
   expect(loss(small)).toBeCloseTo(loss(whole), 2);
   expect((await cambium(['quantize', out, '--out', join(dir, 'again')])).stderr).toContain('8 bits already');
-  expect((await cambium(['quantize', run, '--out', join(run, 'model')])).stderr).toContain('would be lost');
+  for (const taken of [run, join(run, 'model'), out])
+    expect((await cambium(['quantize', run, '--out', taken])).stderr).toContain('is not empty');
+  expect((await cambium(['export', out, '--out', join(dir, 'no')])).stderr).toContain('no weights in 8 bits');
 });
 
 it('refuses other models, and names the way out', { timeout: 120_000 }, async () => {

@@ -25,7 +25,8 @@ import {
 } from '../../src/io/index.ts';
 import { readPickle } from '../../src/io/pickle.ts';
 import { isTorchName } from '../../src/io/torch-tensors.ts';
-import { MLP } from '../../src/models/index.ts';
+import { createModel, MLP } from '../../src/models/index.ts';
+import { parseAdapterConfig } from '../../src/training/adapter-config.ts';
 import { makeZip, mutatePickle, pickleOpcodes, type ZipRecord } from './containers.ts';
 import { concat, mutateBytes, mutateJson, type Random } from './mutate.ts';
 
@@ -410,6 +411,33 @@ function config(): FuzzTarget {
   };
 }
 
+/** adapter_config.json, and what a model's config.json says of adapters in it. */
+function adapter(): FuzzTarget {
+  const seeds = [
+    '{"peft_type":"LORA","r":2,"lora_alpha":4,"lora_dropout":0.1,"target_modules":["layers.1"],"modules_to_save":["layers.3"]}',
+    '{"adapter_type":"bottleneck","size":2,"activation":"relu","target_modules":"layers.*","modules_to_save":null}',
+    '{"adapter_type":"prefix","length":3}',
+    '{"name":"lora","rank":2,"alpha":1.5,"dropout":0,"targets":["*","layers.1"]}',
+    '{"name":"bottleneck","size":3,"activation":"gelu","targets":["layers.*"]}',
+  ];
+  return {
+    name: 'adapter',
+    weights: false,
+    make(random) {
+      const seed = random.pick(seeds);
+      return Buffer.from(random.chance(4) ? mutateBytes(Buffer.from(seed), random) : mutateJson(seed, random));
+    },
+    parse(bytes) {
+      const json = parseJson(Buffer.from(bytes).toString(), { file: 'fuzz' });
+      const isOption = typeof json === 'object' && json !== null && 'name' in json;
+      if (!isOption) return parseAdapterConfig(json, 'fuzz');
+      return createModel('mlp', { inFeatures: 4, hidden: 4, adapter: json });
+    },
+    // A model's options are the user's as often as a file's.
+    exitCodes: [2, 3],
+  };
+}
+
 function idx(): FuzzTarget {
   const seed = concat(Uint8Array.of(0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3), new Uint8Array(12));
   const seeds = [seed, new Uint8Array(gzipSync(seed))];
@@ -435,6 +463,7 @@ const makers: { readonly [name: string]: () => FuzzTarget | Promise<FuzzTarget> 
   csv: () => table('csv', 'x.csv', 'label,text\r\n1,"good, ""very"" good"\r\n\r\n0,"two\nlines é 中"\n1,last'),
   jsonl: () => table('jsonl', 'x.jsonl', '{"label":1,"text":"good é"}\n\n{"label":"0","text":"b\\n"}\n'),
   tokenizer,
+  adapter,
   json: config,
   idx,
 };

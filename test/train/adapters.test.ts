@@ -19,7 +19,7 @@ import {
   setAdapter,
 } from '../../src/nn/index.ts';
 import { AdamW } from '../../src/optim/index.ts';
-import { manualSeed, type Tensor, tensor, type Variable } from '../../src/tensor/index.ts';
+import { manualSeed, type Tensor, tensor, type Variable, zeros } from '../../src/tensor/index.ts';
 import {
   fineTune,
   loadAdapter,
@@ -27,6 +27,7 @@ import {
   parseRecipe,
   planFineTune,
   planText,
+  resumeRun,
   runRecipe,
   saveAdapter,
   savePretrained,
@@ -265,6 +266,63 @@ test('of a run: the model keeps what cannot be merged, and is read with it', asy
   });
 });
 
+test('of a run over layers by a pattern: read back without that of the head', async () => {
+  const saveTo = join(folder, 'pattern', 'model');
+  const architecture = { name: 'mlp', inFeatures: 784, hidden: 16, numClasses: 10 };
+  const adapter = { name: 'bottleneck' as const, size: 3, targets: ['*'] };
+  await fineTune(options({ model: mlp(), adapter, saveTo, architecture, epochs: 1 }));
+  const { model } = await loadModelFolder(saveTo);
+  expect((model.adapter as { targets: string[] }).targets).toHaveLength(1);
+});
+
+test('what a damaged file says of a model is told as damage', async () => {
+  const saveTo = join(folder, 'damaged');
+  const architecture = { name: 'mlp', inFeatures: 784, hidden: 16, numClasses: 10 };
+  await fineTune(options({ model: mlp(), saveTo, architecture, epochs: 1 }));
+  const file = join(saveTo, 'config.json');
+  const config = JSON.parse(readFileSync(file, 'utf8'));
+  const odd = { toString: 1, valueOf: 1 };
+  for (const [field, value] of [
+    ['adapter', 'lora'],
+    ['adapter', { name: 'lora', modulesToSave: 3 }],
+    ['adapter', { name: 'lora', rank: odd, targets: ['*'] }],
+    ['adapter', { name: 'lora', alpha: odd }],
+    ['adapter', { name: 'lora', dropout: '0.5' }],
+    ['adapter', { name: 'lora', targets: [3] }],
+    ['adapter', { name: 'bottleneck', size: 1e15 }],
+    ['adapter', { name: 'bottleneck', activation: odd }],
+    ['adapter', { name: 'prefix', lenght: 3 }],
+    ['adapter', { name: 'prefix' }],
+    ['quantized', { bits: 4 }],
+    ['quantized', null],
+  ] as const) {
+    writeFileSync(file, JSON.stringify({ ...config, model: { ...config.model, [field]: value } }));
+    await expect(loadModelFolder(saveTo), JSON.stringify(value)).rejects.toMatchObject({
+      code: 'MODEL_OPTION_INVALID',
+      exitCode: 3,
+      details: { field: `model.${field}` },
+    });
+  }
+});
+
+test('of a run that was interrupted: it ends with the same weights', async () => {
+  const stop = (event: { type: string; epoch?: number }): void => {
+    if (event.type === 'epoch-end' && event.epoch === 1) throw new Error('power cut');
+  };
+  const adapter = { name: 'bottleneck' as const, size: 2, targets: ['layers.0', 'layers.1'] };
+  const tiny = recipe({ adapter, limit: { train: 40, validation: 10, test: 10 }, epochs: 2 });
+  const whole = await runRecipe(parseRecipe(tiny), { out: join(folder, 'uncut') });
+  const half = join(folder, 'half');
+  await expect(runRecipe(parseRecipe(tiny), { out: half, listeners: [stop] })).rejects.toThrow('power cut');
+  expect((await resumeRun(half)).result.weightsHash).toBe(whole.result.weightsHash);
+});
+
+test('of each head of a batch of nothing', async () => {
+  const model = new MultiheadAttention(8, 2, { batchFirst: true });
+  applyPrefix(model, { length: 3 });
+  expect((await model.forward(zeros([0, 4, 8])).data()).length).toBe(0);
+});
+
 test.each(kinds)('of $name: transformers cannot read the model', async (kind) => {
   const model = bert();
   applyAdapter(model, kind);
@@ -274,12 +332,20 @@ test.each(kinds)('of $name: transformers cannot read the model', async (kind) =>
 test('refuses what does not fit', async () => {
   expect(() => applyPrefix(mlp())).toThrow(expect.objectContaining({ code: 'ADAPTER_TARGETS' }));
   expect(() => applyBottleneck(mlp())).toThrow(expect.objectContaining({ code: 'ADAPTER_TARGETS' }));
-  expect(() => applyPrefix(bert(), { length: 0 })).toThrow(expect.objectContaining({ code: 'SIZE_INVALID' }));
+  expect(() => applyPrefix(bert(), { length: 0 })).toThrow(expect.objectContaining({ code: 'OPTION_INVALID' }));
   expect(() => applyBottleneck(bert(), { activation: 'tanh' as never })).toThrow(/relu or gelu/);
   for (const adapter of ['lora', { name: 'other' }, { name: 'bottleneck', targets: 3 }])
     expect(() => createModel('bert', { ...sizes, adapter })).toThrow(
       expect.objectContaining({ code: 'MODEL_OPTION_INVALID' }),
     );
+  expect(() => applyAdapter(bert(), { name: 'lorra' } as never)).toThrow(/adapter.name/);
+  for (const adapter of [
+    { name: 'lora', targets: 'query' },
+    { name: 'lora', rnak: 2 },
+  ])
+    await expect(fineTune(options({ adapter: adapter as never }))).rejects.toMatchObject({
+      code: expect.stringMatching(/OPTION_/),
+    });
   await expect(fineTune(options({ adapter: { name: 'lor' } as never }))).rejects.toMatchObject({
     code: 'OPTION_INVALID',
     details: { field: 'adapter.name' },
@@ -292,6 +358,9 @@ test('refuses what does not fit', async () => {
   for (const [changes, code] of [
     [{ length: 3 }, 'WEIGHTS_SHAPE'],
     [{ length: 'two' }, 'ADAPTER_INVALID'],
+    [{ length: 0 }, 'ADAPTER_INVALID'],
+    [{ length: 1e12 }, 'ADAPTER_INVALID'],
+    [{ modules_to_save: ['nope'] }, 'NO_SUCH_PARAMETER'],
     [{ adapter_type: 'soft' }, 'ADAPTER_INVALID'],
     [{ adapter_type: 'bottleneck', size: 4, activation: 'tanh' }, 'ADAPTER_INVALID'],
   ] as const) {

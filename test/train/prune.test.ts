@@ -38,8 +38,8 @@ describe('pruning by magnitude', () => {
       const loss = crossEntropy(model.forward(matrix(x)), tensor(Int32Array.from(y)));
       optimizer.zeroGrad();
       loss.backward();
-      optimizer.step();
       keep();
+      optimizer.step();
       expect(await loss.item()).toBeCloseTo(wanted, 5);
     }
     for (const name of ['first', 'head'] as const)
@@ -55,6 +55,15 @@ describe('pruning by magnitude', () => {
     for (const amount of [0, 1, Number.NaN])
       await expect(pruneWeights(model, { amount })).rejects.toMatchObject({ code: 'OPTION_INVALID' });
     await expect(pruneWeights(new LayerNorm(3), { amount: 0.5 })).rejects.toMatchObject({ code: 'PRUNE_NOTHING' });
+    await expect(pruneWeights(model, { amount: 0.5, scope: 'global' as never })).rejects.toThrow(/model or layer/);
+    await expect(pruneWeights(model, { amount: 0.5, except: ['haed'] })).rejects.toThrow(/no module "haed"/);
+    expect((await sparsityOf(model)).zeros).toBe(18);
+  });
+
+  test('of equal weights takes as many as it should', async () => {
+    const model = new TwoLayers();
+    for (const layer of [model.first, model.head]) layer.weight.assign(layer.weight.mul(0).add(0.5));
+    expect(await pruneWeights(model, { amount: 0.25 })).toEqual({ weights: 56, zeros: 14 });
   });
 });
 
@@ -106,6 +115,9 @@ describe('a run with prune', () => {
       code: 'OPTION_INVALID',
       details: { field: 'prune' },
     });
+    const model = createModel('mnist-cnn');
+    await expect(fineTune(options({ model, adapter, prune: { amount: 0.5 } }))).rejects.toThrow(/does not go/);
+    expect((await sparsityOf(model)).zeros).toBe(0);
     const task = recipe({ task: 'rotation', model: { name: 'resnet20' } });
     await expect(runRecipe(parseRecipe(task), { out: join(folder, 'b') })).rejects.toMatchObject({
       code: 'RECIPE_INVALID',

@@ -11,6 +11,7 @@ import {
   LayerNorm,
   Linear,
   quantizeWeights,
+  summarize,
 } from '../../src/nn/index.ts';
 import { manualSeed, type Tensor, tensor } from '../../src/tensor/index.ts';
 import {
@@ -47,6 +48,7 @@ describe('weights in 8 bits', () => {
     expect(await quantizeWeights(layer)).toEqual([]);
     const kept = [...layer.stateDict()].map(([key, { dtype }]) => `${key} ${dtype}`);
     expect(kept).toEqual(['bias f32', 'quantized.values u8', 'quantized.scale f32']);
+    expect(layer.parameters().some(({ requiresGrad }) => requiresGrad)).toBe(false);
   });
 
   test('of a trained model: nearly its answers, a quarter of the file, read back to the bit', async () => {
@@ -96,6 +98,17 @@ describe('weights in 8 bits', () => {
     const got = await model.forward(ids).data();
     for (const [i, logit] of [...wanted].entries()) expect(Math.abs((got[i] as number) - logit)).toBeLessThan(5e-3);
     await expect(savePretrained(join(folder, 'exported'), model)).rejects.toMatchObject({ code: 'EXPORT_QUANTIZED' });
+  });
+
+  test('leaves a summary its layers, and takes no adapters or pruning', async () => {
+    const model = createModel('mlp');
+    const layers = (): string[] => summarize(model, [1, 1, 28, 28]).layers.map(({ name }) => name);
+    const [before, flops] = [layers(), summarize(model, [1, 1, 28, 28]).flops];
+    await quantizeWeights(model);
+    expect(layers()).toEqual(before);
+    expect(summarize(model, [1, 1, 28, 28]).flops).toBe(flops);
+    expect(() => applyLora(model, { targets: ['*'] })).toThrow(/8 bits take no adapters/);
+    await expect(fineTune(options({ model, prune: { amount: 0.5 } }))).rejects.toThrow(/8 bits, which do not train/);
   });
 
   test('refuses what has none, and adapters', async () => {
