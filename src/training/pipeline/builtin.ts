@@ -13,6 +13,14 @@ const digitsPair = (labels: number, changes: Readonly<Record<string, unknown>>):
   };
 };
 
+/** Where labels are few the pretrained weights are worth most. */
+const fewTopics = {
+  kind: 'train',
+  recipe: 'bert-news-topics',
+  set: { 'limit.train': 1000, epochs: 8 },
+  figure: '1,000 titles with topics',
+} as const;
+
 const few = {
   name: 'few-labels',
   seed: 1,
@@ -75,9 +83,11 @@ export const builtinPipelines: Readonly<Record<string, PipelineInput>> = {
   'news-flow': definePipeline({
     name: 'news-flow',
     description:
-      'BERT learns Chinese by masked words, then the sentiment of financial news; its features carry the labels over (needs --data-dir).',
+      'BERT learns Chinese by masked words, then topics from few titles and the sentiment of financial news; its features carry the labels over (needs --data-dir).',
     stages: {
       pretrain: { kind: 'train', recipe: 'bert-mlm-zh' },
+      'topics-tuned': { ...fewTopics, from: 'pretrain' },
+      'topics-random': { ...fewTopics, set: { ...fewTopics.set, init: null } },
       tuned: { kind: 'train', recipe: 'bert-finance-news', from: 'pretrain', figure: 'financial news' },
       random: { kind: 'train', recipe: 'bert-finance-news', set: { init: null }, figure: 'financial news' },
       moved: { kind: 'compare', before: 'pretrain', after: 'tuned' },
