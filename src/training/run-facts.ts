@@ -162,7 +162,7 @@ export function gapOf(history: readonly EpochRecord[], best: number | undefined)
 // Less is the noise of a small validation part.
 const RISE = 0.05;
 
-/** Null unless the validation loss ended 5 % above its lowest, at a lower training loss. */
+/** Null unless the validation loss ended 5 % above its lowest and above the training loss, which had fallen. */
 export function overfitOf(history: readonly EpochRecord[]): Overfit | null {
   const measured = history.flatMap(({ epoch, trainLoss, validation }) =>
     validation && Number.isFinite(validation.loss) ? [{ epoch, trainLoss, loss: validation.loss }] : [],
@@ -171,7 +171,7 @@ export function overfitOf(history: readonly EpochRecord[]): Overfit | null {
   if (!last) return null;
   const lowest = measured.reduce((low, row) => (row.loss < low.loss ? row : low), last);
   const rises = last.loss > lowest.loss + RISE * Math.abs(lowest.loss);
-  if (!rises || last.trainLoss >= lowest.trainLoss) return null;
+  if (!rises || last.trainLoss >= lowest.trainLoss || last.loss <= last.trainLoss) return null;
   return {
     from: lowest.epoch,
     to: last.epoch,
