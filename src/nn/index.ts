@@ -32,7 +32,7 @@ export { type AttentionMasks, MultiheadAttention, type MultiheadAttentionOptions
 export * from './norm.ts';
 export * from './positions.ts';
 export * from './prefix.ts';
-export { keepZeros, type PruneOptions, pruneWeights, type Sparsity, sparsityOf } from './prune.ts';
+export { keepZeros, type PruneOptions, plannedZeros, pruneWeights, type Sparsity, sparsityOf } from './prune.ts';
 export { declareQuantized, quantizeWeights } from './quantize.ts';
 export { isQuantized } from './quantized-weight.ts';
 export * from './recurrent.ts';

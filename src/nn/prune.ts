@@ -4,7 +4,7 @@
  * are, for kernels multiply zeros as well.
  */
 import { ArgumentError } from '../base/index.ts';
-import { tensor, Variable } from '../tensor/index.ts';
+import { tensor, Variable, zeros } from '../tensor/index.ts';
 import { hasWeight, isWithin, outputAxis } from './matrix-layers.ts';
 import type { Module } from './module.ts';
 import { invalidOption } from './options.ts';
@@ -46,12 +46,12 @@ export async function pruneWeights(model: Module, options: PruneOptions): Promis
 }
 
 export async function sparsityOf(model: Module, except: readonly string[] = []): Promise<Sparsity> {
-  let [weights, zeros] = [0, 0];
+  let [weights, none] = [0, 0];
   for (const weight of prunable(model, except)) {
     weights += weight.size;
-    for (const w of (await weight.data()) as Float32Array) if (w === 0) zeros++;
+    for (const w of (await weight.data()) as Float32Array) if (w === 0) none++;
   }
-  return { weights, zeros };
+  return { weights, zeros: none };
 }
 
 /**
@@ -67,6 +67,15 @@ export async function keepZeros(model: Module, except: readonly string[] = []): 
     const mask = new Variable(tensor(kept, { shape: weight.shape, dtype: 'u8' }), { label: `mask of ${weight.label}` });
     masks.push([weight, mask]);
   }
+  return masking(masks);
+}
+
+/** What `keepZeros` would return, by masks of nothing: for plans of memory and time, before any weight is known. */
+export function plannedZeros(model: Module, except: readonly string[] = []): () => void {
+  return masking(prunable(model, except).map((weight) => [weight, new Variable(zeros(weight.shape, 'u8'))]));
+}
+
+function masking(masks: readonly (readonly [Variable, Variable])[]): () => void {
   return () => {
     for (const [weight, mask] of masks) if (weight.grad) weight.grad = weight.grad.mul(mask.cast('f32'));
   };

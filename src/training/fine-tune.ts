@@ -13,7 +13,7 @@ import type { Listener, Measures } from './events.ts';
 import { headOnly } from './feature-cache/head-only.ts';
 import type { FineTuneOptions, TrainOptions } from './fine-tune-options.ts';
 import { headsToLearn } from './head-classes.ts';
-import { type InitReport, initialise, structureIfAny, type WeightsLineage } from './init.ts';
+import { headPaths, type InitReport, initialise, type WeightsLineage } from './init.ts';
 import { saveModelFolder } from './model-folder.ts';
 import type { RunPlan } from './plan.ts';
 import { prepare, refuseStreams, refuseTogether } from './prepare.ts';
@@ -114,16 +114,10 @@ export async function fineTune(options: FineTuneOptions & { balance?: Balance })
 
 /** Before anything is planned or averaged. */
 async function prune({ model, listeners = [] }: FineTuneOptions, options: PruneOptions): Promise<void> {
-  const { weights, zeros } = await pruneWeights(model, { ...options, except: headOf(model) });
+  const { weights, zeros } = await pruneWeights(model, { ...options, except: headPaths(model) });
   const share = ((100 * zeros) / weights).toFixed(1);
   const text = `pruned: ${zeros.toLocaleString('en')} of ${weights.toLocaleString('en')} weights are 0 (${share} %)`;
   for (const listener of listeners) await listener({ type: 'notice', text });
-}
-
-/** The path of the last layer, where the model names one. */
-function headOf(model: Module): string[] {
-  const { head } = structureIfAny(model);
-  return head === undefined ? [] : [head];
 }
 
 /** What a model came from, with the weights it started from; a resumed run's origin names them already. */
@@ -157,7 +151,7 @@ export async function train(options: TrainOptions) {
   if (check === 'auto' && report && init && !inputs)
     await checkStart(options, prepared, { weights: init.weights, report }, emit);
   const head = await headOnly(options, prepared, emit, state?.epoch ?? 0);
-  const onGradients = options.prune && (await keepZeros(model, headOf(model)));
+  const onGradients = options.prune && (await keepZeros(model, headPaths(model)));
   const step = new TrainStep({ ...prepared.stepOptions, onGradients, ...(head && { lossOf: head.lossOf }) });
   const end = await trainLoop({
     step,

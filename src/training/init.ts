@@ -169,6 +169,12 @@ export function structureIfAny(model: Module): ModelStructure {
   }
 }
 
+/** The path of the last layer, where the model names one. */
+export function headPaths(model: Module): string[] {
+  const { head } = structureIfAny(model);
+  return head === undefined ? [] : [head];
+}
+
 /** The weights of a run are in its model folder. */
 export async function weightsPath(path: string): Promise<string> {
   const model = join(path, 'model');

@@ -1,7 +1,7 @@
 /** From options to everything a training loop needs: checked, planned, and not a step taken. */
 import { ArgumentError, ConfigError, nearest, printable } from '../base/errors.ts';
 import { describeSchema, requireIndexed } from '../data/index.ts';
-import { isQuantized, type NamedVariable, resolveAdapter } from '../nn/index.ts';
+import { isQuantized, type NamedVariable, plannedZeros, resolveAdapter } from '../nn/index.ts';
 import { Ema } from '../optim/index.ts';
 import { areEntityTags, Mixing, type Task, type Teacher } from '../tasks/index.ts';
 import { autocast, planAndDiscard } from '../tensor/index.ts';
@@ -9,6 +9,7 @@ import { adapt } from './adapter.ts';
 import { refuseLength, teacherOf } from './distill.ts';
 import { measureNames, modeOf } from './evaluate.ts';
 import type { FineTuneOptions, TrainOptions } from './fine-tune-options.ts';
+import { headPaths } from './init.ts';
 import { type Inputs, inputsOf } from './inputs.ts';
 import { planRun, type RunPlan } from './plan.ts';
 import { planGroups, type Rate, ratesOf } from './rates.ts';
@@ -202,6 +203,7 @@ function makePlan(options: TrainOptions, settings: Settings, planned: Planned): 
     optimizer: planned.newOptimizer,
     ema: planned.newEma,
     clip,
+    onGradients: prune && plannedZeros(model, headPaths(model)),
     accumulate,
     precision,
     evalBatchSize: (size: number) => Math.min(evaluated, evalBatch(size)),

@@ -17,6 +17,7 @@ export interface NeedsRequest {
   readonly optimizer: () => Optimizer;
   readonly ema?: (() => Ema) | undefined;
   readonly clip: Clip;
+  readonly onGradients?: (() => void) | undefined;
   readonly precision: Precision;
   readonly accumulate: number;
   /** Bytes of all of it, weights that are in memory already included; values are computed twice where it would be more. */
@@ -36,7 +37,7 @@ export function stepNeeds(request: NeedsRequest, batchSize: number): StepNeeds {
 }
 
 function needsWithin(request: NeedsRequest, batchSize: number, arenaLimit: number | undefined): StepNeeds {
-  const { model, task, accumulate, clip, precision } = request;
+  const { model, task, accumulate, clip, onGradients, precision } = request;
   const size = request.sampleBytes;
   const evalBatch = request.evalBatchSize(batchSize);
   const batchBytes = size * (batchSize * (BATCHES_AHEAD + accumulate - 1) + evalBatch * BATCHES_AHEAD);
@@ -54,6 +55,7 @@ function needsWithin(request: NeedsRequest, batchSize: number, arenaLimit: numbe
     ema: request.ema?.(),
     parameters,
     clip,
+    onGradients,
   });
   const batch = request.zeroBatch(batchSize);
   const alone = accumulate === 1;

@@ -6,7 +6,7 @@ import { createModel, structureOf } from '../../src/models/index.ts';
 import { crossEntropy, keepZeros, LayerNorm, Linear, Module, pruneWeights, sparsityOf } from '../../src/nn/index.ts';
 import { AdamW } from '../../src/optim/index.ts';
 import { manualSeed, type Tensor, tensor } from '../../src/tensor/index.ts';
-import { fineTune, parseRecipe, resumeRun, runRecipe } from '../../src/training/index.ts';
+import { fineTune, parseRecipe, planFineTune, resumeRun, runRecipe } from '../../src/training/index.ts';
 import type { RecipeInput } from '../../src/training/recipe.ts';
 import { options } from './tiny.ts';
 
@@ -85,6 +85,10 @@ describe('a run with prune', () => {
     expect(zeros / weights).toBeCloseTo(0.7, 4);
     expect(notices.find((text) => text.startsWith('pruned: '))).toContain('(70.0 %)');
     expect(plan.settings).toContain('70.0 % of weights pruned');
+    // A byte a weight for what may not move.
+    const growth = (prune?: { amount: number }): number =>
+      planFineTune(options({ model: createModel('mnist-cnn'), prune, ...more })).memory.growth;
+    expect(growth({ amount: 0.7 }) - growth()).toBe(weights);
   });
 
   const recipe = (changes: Partial<RecipeInput> = {}): RecipeInput => ({
