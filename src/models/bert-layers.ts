@@ -155,7 +155,7 @@ class SelfAttention extends Module implements Prefixable {
   readonly query: Linear;
   readonly key: Linear;
   readonly value: Linear;
-  readonly headShape: readonly [number, number, number];
+  readonly headShape: readonly [number, number];
   readonly #dropout: number;
 
   constructor(options: ResolvedBertOptions) {
@@ -165,7 +165,7 @@ class SelfAttention extends Module implements Prefixable {
     this.key = bertLinear(hiddenSize, hiddenSize, options);
     this.value = bertLinear(hiddenSize, hiddenSize, options);
     const heads = options.numAttentionHeads;
-    this.headShape = [heads, hiddenSize / heads, hiddenSize / heads];
+    this.headShape = [heads, hiddenSize / heads];
     this.#dropout = options.attentionProbsDropoutProb;
   }
   override get drawsRandom(): boolean {
@@ -174,7 +174,7 @@ class SelfAttention extends Module implements Prefixable {
 
   forward(x: Tensor, mask?: Tensor): Tensor {
     const [n, t, hidden] = x.shape as [number, number, number];
-    const heads = (y: Tensor): Tensor => y.reshape(n, t, ...this.headShape.slice(0, 2)).permute(0, 2, 1, 3); // (B, heads, T, d)
+    const heads = (y: Tensor): Tensor => y.reshape(n, t, ...this.headShape).permute(0, 2, 1, 3); // (B, heads, T, d)
     const y = attend(this, heads(this.query.forward(x)), heads(this.key.forward(x)), heads(this.value.forward(x)), {
       mask: mask ?? null,
       dropout: this.training ? this.#dropout : 0,

@@ -1,6 +1,6 @@
 /** Models by name and options: what recipes, the command line and saved folders call. */
 import { CambiumError, ConfigError, nearest, ShapeError } from '../base/index.ts';
-import { applyAdapter, declareQuantized, type Module, resolveAdapter } from '../nn/index.ts';
+import { type AdapterOptions, applyAdapter, declareQuantized, type Module } from '../nn/index.ts';
 import { headsOption, splitHead } from './heads.ts';
 import { listModels, modelEntry } from './registry.ts';
 
@@ -66,7 +66,7 @@ function changed(model: Module, { adapter, quantized }: Options): Module {
       throw invalid(field, cause.message, got, cause);
     }
   };
-  if (adapter !== undefined) attempt('adapter', adapter, () => void applyAdapter(model, resolveAdapter(adapter)));
+  if (adapter !== undefined) attempt('adapter', adapter, () => void applyAdapter(model, adapter as AdapterOptions));
   if (quantized === undefined) return model;
   if ((quantized as { bits?: unknown } | null)?.bits !== 8)
     throw invalid('quantized', 'expected { bits: 8 }', quantized);

@@ -95,22 +95,22 @@ class SelfAttention extends Module implements Prefixable {
     this.#options = options;
   }
 
-  get headShape(): readonly [number, number, number] {
+  get headShape(): readonly [number, number] {
     const { nHead, nEmbd } = this.#options;
-    return [nHead, nEmbd / nHead, nEmbd / nHead];
+    return [nHead, nEmbd / nHead];
   }
   override get drawsRandom(): boolean {
     return this.#options.attnPdrop > 0;
   }
 
   forward(x: Tensor, layer = 0, remember?: Remember): Tensor {
-    const { nEmbd, nHead, attnPdrop } = this.#options;
+    const { nEmbd, attnPdrop } = this.#options;
     const [n, t] = x.shape as [number, number, number];
     const all = this.cAttn.forward(x);
     const part = (i: number): Tensor =>
       all
         .slice(-1, i * nEmbd, (i + 1) * nEmbd)
-        .reshape(n, t, nHead, nEmbd / nHead)
+        .reshape(n, t, ...this.headShape)
         .permute(0, 2, 1, 3); // (B, heads, T, d)
     const { kv, mask } = remember?.(layer, { key: part(1), value: part(2) }) ?? {
       kv: { key: part(1), value: part(2) },

@@ -10,6 +10,7 @@ import {
   GroupNorm,
   InstanceNorm1d,
   InstanceNorm2d,
+  isWithin,
   LayerNorm,
   type Module,
   type Sequential,
@@ -43,9 +44,6 @@ export function structureOf(model: Module): ModelStructure {
     hint: 'give the class a method structure(): { stages, head, makeHead }, or name parameters instead',
   });
 }
-
-const isWithin = (name: string, paths: readonly string[]): boolean =>
-  paths.some((path) => name === path || name.startsWith(`${path}.`));
 
 /** Whether a parameter or buffer belongs to the head. */
 export const isOfHead = (name: string, { head }: ModelStructure): boolean =>

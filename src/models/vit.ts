@@ -124,17 +124,17 @@ class SelfAttention extends Module implements Prefixable {
   readonly query: Linear;
   readonly key: Linear;
   readonly value: Linear;
-  readonly headShape: readonly [number, number, number];
+  readonly headShape: readonly [number, number];
   constructor({ hiddenSize, numHeads }: ResolvedViTOptions) {
     super();
     this.query = vitLinear(hiddenSize, hiddenSize);
     this.key = vitLinear(hiddenSize, hiddenSize);
     this.value = vitLinear(hiddenSize, hiddenSize);
-    this.headShape = [numHeads, hiddenSize / numHeads, hiddenSize / numHeads];
+    this.headShape = [numHeads, hiddenSize / numHeads];
   }
   forward(x: Tensor): Tensor {
     const [n, t, hidden] = x.shape as [number, number, number];
-    const heads = (y: Tensor): Tensor => y.reshape(n, t, ...this.headShape.slice(0, 2)).permute(0, 2, 1, 3); // (N, heads, T, d)
+    const heads = (y: Tensor): Tensor => y.reshape(n, t, ...this.headShape).permute(0, 2, 1, 3); // (N, heads, T, d)
     const y = attend(this, heads(this.query.forward(x)), heads(this.key.forward(x)), heads(this.value.forward(x)), {});
     return y.permute(0, 2, 1, 3).reshape(n, t, hidden);
   }

@@ -14,7 +14,7 @@ export type AdapterOptions =
 
 export type ResolvedAdapter = ResolvedLora | ResolvedBottleneck | ResolvedPrefix;
 
-export const adapterKinds = ['lora', 'bottleneck', 'prefix'] as const satisfies readonly AdapterOptions['name'][];
+const adapterKinds = ['lora', 'bottleneck', 'prefix'] as const satisfies readonly AdapterOptions['name'][];
 
 const known: { readonly [K in AdapterOptions['name']]: readonly string[] } = {
   lora: ['rank', 'alpha', 'dropout', 'targets'],

@@ -11,7 +11,6 @@ export {
 } from './adapters.ts';
 export {
   type AdapterOptions,
-  adapterKinds,
   applyAdapter,
   isMergeable,
   type ResolvedAdapter,
@@ -27,6 +26,7 @@ export * from './linear.ts';
 export * from './load-weights.ts';
 export * from './lora.ts';
 export * from './losses.ts';
+export { isWithin } from './matrix-layers.ts';
 export { Module, type NamedVariable } from './module.ts';
 export { type AttentionMasks, MultiheadAttention, type MultiheadAttentionOptions } from './multihead-attention.ts';
 export * from './norm.ts';

@@ -86,9 +86,8 @@ export class MultiheadAttention extends Module implements Prefixable {
     this.outProj.bias?.initialize(zeros([embedDim]));
   }
 
-  get headShape(): readonly [number, number, number] {
-    const features = this.embedDim / this.numHeads;
-    return [this.numHeads, features, features];
+  get headShape(): readonly [number, number] {
+    return [this.numHeads, this.embedDim / this.numHeads];
   }
   override get drawsRandom(): boolean {
     return this.dropout > 0;
@@ -113,7 +112,7 @@ export class MultiheadAttention extends Module implements Prefixable {
       );
     const heads = this.#project(query, key, value).map((x) => {
       const [first, second] = x.shape as [number, number];
-      const split = x.reshape(first, second, ...this.headShape.slice(0, 2)); // (B, T, heads, d) or (T, B, heads, d)
+      const split = x.reshape(first, second, ...this.headShape); // (B, T, heads, d) or (T, B, heads, d)
       return this.batchFirst ? split.permute(0, 2, 1, 3) : split.permute(1, 2, 0, 3); // (B, heads, T, d)
     }) as [Tensor, Tensor, Tensor];
     const y = attend(this, ...heads, {

@@ -31,8 +31,8 @@ export interface ResolvedPrefix {
 
 /** Attention that may have a prefix: it calls `attend`. */
 export interface Prefixable {
-  /** Heads, features of a key, features of a value. */
-  readonly headShape: readonly [heads: number, key: number, value: number];
+  /** Heads, and features of each head's keys and values. */
+  readonly headShape: readonly [heads: number, features: number];
 }
 
 /** Deviation of the initial keys and values, as of BERT's and GPT-2's weights. */
@@ -40,14 +40,14 @@ const STD = 0.02;
 
 class Prefix extends Branch {
   readonly key: Variable; // (heads, length, d)
-  readonly value: Variable; // (heads, length, dv)
+  readonly value: Variable; // (heads, length, d)
   readonly options: ResolvedPrefix;
 
-  constructor([heads, key, value]: Prefixable['headShape'], options: ResolvedPrefix) {
+  constructor([heads, features]: Prefixable['headShape'], options: ResolvedPrefix) {
     super();
     this.options = options;
-    this.key = this.parameter(normal([heads, options.length, key]).mul(STD));
-    this.value = this.parameter(normal([heads, options.length, value]).mul(STD));
+    this.key = this.parameter(normal([heads, options.length, features]).mul(STD));
+    this.value = this.parameter(normal([heads, options.length, features]).mul(STD));
   }
   /** It works inside of attention, in `attend`. */
   override forward(x: Tensor, y: Tensor = x): Tensor {

@@ -1,6 +1,6 @@
 /** Whether a learning rate fits: how far one update moves pretrained weights, and what a few updates make of a batch's loss. */
 import type { LabelledBatch } from '../data/index.ts';
-import { isOfAdapter, type Module } from '../nn/index.ts';
+import { isOfAdapter, isWithin, type Module } from '../nn/index.ts';
 import type { Finding } from './check-data.ts';
 import { type DryOptions, type DryRun, dryBytes, dryRuns } from './dry-steps.ts';
 import { structureIfAny } from './init.ts';
@@ -29,9 +29,10 @@ type WeightSample = ReadonlyMap<string, Float32Array>;
 /** Whether the trunk is frozen: what moves then, a head or adapters, wrecks nothing that was learned. */
 function trunkRests(model: Module): boolean {
   const head = structureIfAny(model).stages.at(-1) ?? [];
-  const ofHead = (name: string): boolean => head.some((path) => name === path || name.startsWith(`${path}.`));
   const moving = model.namedParameters().filter(({ variable }) => variable.requiresGrad);
-  return moving.length < model.parameters().length && moving.every(({ name }) => isOfAdapter(name) || ofHead(name));
+  return (
+    moving.length < model.parameters().length && moving.every(({ name }) => isOfAdapter(name) || isWithin(name, head))
+  );
 }
 
 /**

@@ -236,7 +236,7 @@ function index(): FuzzTarget {
     weights: true,
     make(random) {
       const text = random.chance(3) ? seed.replace(/w-1.safetensors/, random.pick(names)) : seed;
-      return Buffer.from(random.chance(4) ? mutateBytes(Buffer.from(text), random) : mutateJson(text, random));
+      return mutatedText(text, random);
     },
     parse(bytes) {
       writeFileSync(path, bytes);
@@ -390,16 +390,16 @@ function tokenizer(): FuzzTarget {
   return {
     name: 'tokenizer',
     weights: false,
-    make(random) {
-      const seed = random.pick(seeds);
-      return Buffer.from(random.chance(4) ? mutateBytes(Buffer.from(seed), random) : mutateJson(seed, random));
-    },
+    make: (random) => mutatedText(random.pick(seeds), random),
     parse(file) {
       const made = parseTokenizer(Buffer.from(file).toString(), 'fuzz');
       made.decode(made.encode('a ab 中 z0. \u{1f600}', { pair: 'b', maxLength: 16 }).inputIds);
     },
   };
 }
+
+const mutatedText = (json: string, random: Random): Buffer =>
+  Buffer.from(random.chance(4) ? mutateBytes(Buffer.from(json), random) : mutateJson(json, random));
 
 function config(): FuzzTarget {
   const seed = '{"hidden_size": 4, "layers": [1, 2.5e3, {"a": "\\u00e9\\n"}], "x": null, "ok": true}';
@@ -423,10 +423,7 @@ function adapter(): FuzzTarget {
   return {
     name: 'adapter',
     weights: false,
-    make(random) {
-      const seed = random.pick(seeds);
-      return Buffer.from(random.chance(4) ? mutateBytes(Buffer.from(seed), random) : mutateJson(seed, random));
-    },
+    make: (random) => mutatedText(random.pick(seeds), random),
     parse(bytes) {
       const json = parseJson(Buffer.from(bytes).toString(), { file: 'fuzz' });
       const isOption = typeof json === 'object' && json !== null && 'name' in json;

@@ -12,8 +12,7 @@ import {
   applyLora,
   applyPrefix,
   crossEntropy,
-  Linear,
-  Module,
+  type Module,
   MultiheadAttention,
   removeAdapters,
   setAdapter,
@@ -34,20 +33,13 @@ import {
 } from '../../src/training/index.ts';
 import { openInit } from '../../src/training/init-source.ts';
 import type { RecipeInput } from '../../src/training/recipe.ts';
+import { array, flat, type Nested, near, TwoLayers } from './golden-tensors.ts';
 import { mlp, options } from './tiny.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'adapters-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const golden = JSON.parse(readFileSync(new URL('../golden/parity/adapters.json', import.meta.url), 'utf8'));
-type Nested = number | Nested[];
-const shapeOf = (x: Nested): number[] => (Array.isArray(x) ? [x.length, ...shapeOf(x[0] as Nested)] : []);
-const flat = (x: Nested): number[] => (Array.isArray(x) ? x.flatMap(flat) : [x]);
-const array = (x: Nested): Tensor => tensor(flat(x), { shape: shapeOf(x) });
-const near = (a: ArrayLike<number>, b: ArrayLike<number>, tolerance = 1e-5): void => {
-  expect(a.length).toBe(b.length);
-  for (let i = 0; i < a.length; i++) expect(Math.abs((a[i] as number) - (b[i] as number))).toBeLessThan(tolerance);
-};
 
 /** Five steps of AdamW on what the adapter learns, as in the script of the goldens. */
 async function fiveSteps(model: Module, forward: () => Tensor, y: number[], learned: Nested[]): Promise<number[]> {
@@ -68,14 +60,6 @@ async function fiveSteps(model: Module, forward: () => Tensor, y: number[], lear
 async function ends(model: Module, wanted: Nested[]): Promise<void> {
   const variables = adapterOf(model).layers.flatMap(({ tensors }) => Object.values(tensors));
   for (const [i, variable] of variables.entries()) near(await variable.data(), flat(wanted[i] as Nested));
-}
-
-class TwoLayers extends Module {
-  readonly first = new Linear(5, 7);
-  readonly head = new Linear(7, 3);
-  forward(x: Tensor): Tensor {
-    return this.head.forward(this.first.forward(x).relu());
-  }
 }
 
 const sizes = { vocabSize: 40, hiddenSize: 16, numHiddenLayers: 2, numAttentionHeads: 2, intermediateSize: 32 };
@@ -128,8 +112,7 @@ describe('bottleneck adapters', () => {
   test('learn as PyTorch does', async () => {
     const { start, x, y, size, losses, end } = golden.bottleneck;
     const model = new TwoLayers();
-    model.first.reset(array(start['first.weight']), array(start['first.bias']));
-    model.head.reset(array(start['head.weight']), array(start['head.bias']));
+    model.start(start);
     expect(applyBottleneck(model, { size, targets: ['first'] })).toEqual(['first']);
     near(await fiveSteps(model, () => model.forward(array(x)), y, start.learned), losses);
     await ends(model, end);

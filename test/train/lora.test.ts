@@ -9,31 +9,22 @@ import {
   adapterOf,
   applyLora,
   crossEntropy,
-  Linear,
-  Module,
+  type Module,
   mergeLora,
   removeAdapters,
   setAdapter,
   unmergeLora,
 } from '../../src/nn/index.ts';
 import { AdamW } from '../../src/optim/index.ts';
-import { manualSeed, type Tensor, tensor, type Variable } from '../../src/tensor/index.ts';
+import { manualSeed, tensor, type Variable } from '../../src/tensor/index.ts';
 import { fineTune, loadAdapter, planFineTune, planText, saveAdapter } from '../../src/training/index.ts';
+import { array, near, TwoLayers } from './golden-tensors.ts';
 import { mlp, options } from './tiny.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'lora-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const golden = JSON.parse(readFileSync(new URL('../golden/parity/lora.json', import.meta.url), 'utf8'));
-const matrix = (rows: number[][]): Tensor => tensor(rows.flat(), { shape: [rows.length, rows[0]?.length as number] });
-
-class TwoLayers extends Module {
-  readonly first = new Linear(5, 7);
-  readonly head = new Linear(7, 3);
-  forward(x: Tensor): Tensor {
-    return this.head.forward(this.first.forward(x).relu());
-  }
-}
 
 const bertOptions = {
   vocabSize: 40,
@@ -53,10 +44,6 @@ function bert(): BertForSequenceClassification {
   manualSeed(5);
   return new BertForSequenceClassification(bertOptions);
 }
-const near = (a: ArrayLike<number>, b: ArrayLike<number>, tolerance = 1e-5): void => {
-  expect(a.length).toBe(b.length);
-  for (let i = 0; i < a.length; i++) expect(Math.abs((a[i] as number) - (b[i] as number))).toBeLessThan(tolerance);
-};
 const logits = (model: Module): Promise<ArrayLike<number>> => model.eval().forward(tokens).data();
 
 /** Some steps of whatever trains. */
@@ -79,16 +66,15 @@ describe('low-rank adaptation', () => {
   test('learns as PyTorch does', async () => {
     const model = new TwoLayers();
     const { start } = golden;
-    model.first.reset(matrix(start['first.weight']), tensor(start['first.bias']));
-    model.head.reset(matrix(start['head.weight']), tensor(start['head.bias']));
+    model.start(start);
     applyLora(model, { rank: golden.rank, alpha: golden.alpha, targets: ['first'], modulesToSave: ['head'] });
     const [loraA, loraB] = Object.values(adapterOf(model).layers[0]?.tensors ?? {}) as [Variable, Variable];
-    loraA.initialize(matrix(start.a));
-    loraB.initialize(matrix(start.b));
+    loraA.initialize(array(start.a));
+    loraB.initialize(array(start.b));
     const trained = model.parameters().filter((variable) => variable.requiresGrad);
     expect(trained.length).toBe(4);
     const optimizer = new AdamW(trained, { lr: 0.05, weightDecay: 0 });
-    const x = matrix(golden.x);
+    const x = array(golden.x);
     const losses: number[] = [];
     for (let i = 0; i < golden.losses.length; i++) {
       const loss = crossEntropy(model.forward(x), tensor(Int32Array.from(golden.y)));

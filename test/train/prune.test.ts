@@ -3,39 +3,30 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { createModel, structureOf } from '../../src/models/index.ts';
-import { crossEntropy, keepZeros, LayerNorm, Linear, Module, pruneWeights, sparsityOf } from '../../src/nn/index.ts';
+import { crossEntropy, keepZeros, LayerNorm, pruneWeights, sparsityOf } from '../../src/nn/index.ts';
 import { AdamW } from '../../src/optim/index.ts';
-import { manualSeed, type Tensor, tensor } from '../../src/tensor/index.ts';
+import { manualSeed, tensor } from '../../src/tensor/index.ts';
 import { fineTune, parseRecipe, planFineTune, resumeRun, runRecipe } from '../../src/training/index.ts';
 import type { RecipeInput } from '../../src/training/recipe.ts';
+import { array, TwoLayers } from './golden-tensors.ts';
 import { options } from './tiny.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'prune-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const golden = JSON.parse(readFileSync(new URL('../golden/parity/prune.json', import.meta.url), 'utf8'));
-const matrix = (rows: number[][]): Tensor => tensor(rows.flat(), { shape: [rows.length, rows[0]?.length as number] });
-
-class TwoLayers extends Module {
-  readonly first = new Linear(5, 7);
-  readonly head = new Linear(7, 3);
-  forward(x: Tensor): Tensor {
-    return this.head.forward(this.first.forward(x).relu());
-  }
-}
 
 describe('pruning by magnitude', () => {
   test.each(['model', 'layer'] as const)('of a %s learns as PyTorch does', async (scope) => {
     const { start, x, y, losses, end } = golden[scope];
     const model = new TwoLayers();
-    model.first.reset(matrix(start['first.weight']), tensor(start['first.bias']));
-    model.head.reset(matrix(start['head.weight']), tensor(start['head.bias']));
+    model.start(start);
     const { weights, zeros } = await pruneWeights(model, { amount: 0.6, scope });
     expect([weights, zeros]).toEqual([56, 34]);
     const keep = await keepZeros(model);
     const optimizer = new AdamW(model.parameters(), { lr: 0.05, weightDecay: 0.1 });
     for (const wanted of losses) {
-      const loss = crossEntropy(model.forward(matrix(x)), tensor(Int32Array.from(y)));
+      const loss = crossEntropy(model.forward(array(x)), tensor(Int32Array.from(y)));
       optimizer.zeroGrad();
       loss.backward();
       keep();

@@ -13,7 +13,7 @@ import {
   quantizeWeights,
   summarize,
 } from '../../src/nn/index.ts';
-import { manualSeed, type Tensor, tensor } from '../../src/tensor/index.ts';
+import { manualSeed, tensor } from '../../src/tensor/index.ts';
 import {
   evaluate,
   fineTune,
@@ -23,16 +23,13 @@ import {
   savePretrained,
 } from '../../src/training/index.ts';
 import { openInit } from '../../src/training/init-source.ts';
+import { array, flat } from './golden-tensors.ts';
 import { options, test as testPart, transforms } from './tiny.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'quantize-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const golden = JSON.parse(readFileSync(new URL('../golden/parity/quantize.json', import.meta.url), 'utf8'));
-type Nested = number | Nested[];
-const flat = (x: Nested): number[] => (Array.isArray(x) ? x.flatMap(flat) : [x]);
-const shapeOf = (x: Nested): number[] => (Array.isArray(x) ? [x.length, ...shapeOf(x[0] as Nested)] : []);
-const array = (x: Nested): Tensor => tensor(flat(x), { shape: shapeOf(x) });
 
 describe('weights in 8 bits', () => {
   test.each([
